@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from bridge.admin.desk import Desk
 from bridge.admin.metrics import Metrics
+from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.reporter import Reporter
 from bridge.alerts.watch import Watch
 from bridge.config.live import LiveConfiguration
@@ -121,21 +121,23 @@ async def running(
         identity = None if away else await store.identity(config.store.identity_key)
         lanes = Lanes(in_use, store, clock, AttemptRunner(metrics.attempted, tracer))
         _begin_lanes(shutdown, lanes, store)
-        desk = Desk(driver)
-        shutdown.add("desk", desk.close, most=ADMIN_SECONDS)
+        query_threads = QueryThreads(driver)
+        shutdown.add("queries", query_threads.close, most=ADMIN_SECONDS)
         spool = (
             None
             if driver.exclusive
             else await _spooled(stack, shutdown, config.store, store, identity, metrics.spooled)
         )
-        watch = Watch(in_use, lambda: lanes.running, store, desk.ask, clock, spool=spool, failing=lanes.failing)
+        watch = Watch(
+            in_use, lambda: lanes.running, store, query_threads.ask, clock, spool=spool, failing=lanes.failing
+        )
         _background(
             shutdown,
             watch,
             store,
             spool,
             prune=partial(prune_for_ever, in_use, store, clock, watch.pruning),
-            report=Reporter(in_use, store, desk.ask, clock).run,
+            report=Reporter(in_use, store, query_threads.ask, clock).run,
         )
         _beside(shutdown, "reloading", partial(in_use.run, store, lanes.reconfigure), watch.failed)
         relay = Relay(store)

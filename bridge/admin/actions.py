@@ -10,9 +10,9 @@ from bridge.admin import request_schemas, schemas
 from bridge.admin.api import permit_delivery, permit_event, permit_request
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, Role
-from bridge.admin.desk import Desk
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import BulkRuns, run_schema
+from bridge.admin.query_threads import QueryThreads
 from bridge.config.model import Config
 from bridge.operations import deliveries, events, lanes, quarantine
 from bridge.operations.audit import ActionResult
@@ -25,9 +25,14 @@ class ActionEndpoints:
     """Endpoints that change something; any number of calls in parallel."""
 
     def __init__(
-        self, desk: Desk, audit: AuditLog, runs: BulkRuns, config: Callable[[], Config], clock: Callable[[], float]
+        self,
+        query_threads: QueryThreads,
+        audit: AuditLog,
+        runs: BulkRuns,
+        config: Callable[[], Config],
+        clock: Callable[[], float],
     ) -> None:
-        self._desk = desk
+        self._query_threads = query_threads
         self._audit = audit
         self._runs = runs
         self._config = config
@@ -92,7 +97,7 @@ class ActionEndpoints:
 
     async def replay_event(self, caller: Caller, request: request_schemas.EventIdRequest) -> schemas.ActionResultSchema:
         """Replay the dead deliveries of an event, or route an unrecognised one again."""
-        await permit_event(self._desk, caller, request.id)
+        await permit_event(self._query_threads, caller, request.id)
         who, config, now = caller.who(), self._config(), self._clock()
         return await self._do(
             lambda connection: deliveries.replay_event(
@@ -104,19 +109,19 @@ class ActionEndpoints:
         self, caller: Caller, request: request_schemas.EventIdRequest
     ) -> schemas.ActionResultSchema:
         """Delete an unrecognised event for good."""
-        await permit_event(self._desk, caller, request.id)
+        await permit_event(self._query_threads, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: events.discard(connection, who, request.id, now))
 
     async def replay(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
         """Put a delivery into the queue, due now."""
-        await permit_delivery(self._desk, caller, request.id)
+        await permit_delivery(self._query_threads, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: deliveries.replay(connection, who, request.id, now))
 
     async def discard(self, caller: Caller, request: request_schemas.NumberRequest) -> schemas.ActionResultSchema:
         """Discard a pending or dead delivery."""
-        await permit_delivery(self._desk, caller, request.id)
+        await permit_delivery(self._query_threads, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: deliveries.discard(connection, who, request.id, now))
 
@@ -136,7 +141,7 @@ class ActionEndpoints:
     ) -> schemas.RunSchema:
         """Begin a run over deliveries that somebody has selected one by one, after its preview."""
         query = partial(chosen_deliveries, ids=ids, again=again, chatbots=caller.chatbots)
-        return run_schema(await self._runs.begin(caller, Bulk(act, await self._desk.ask(query)), None))
+        return run_schema(await self._runs.begin(caller, Bulk(act, await self._query_threads.ask(query)), None))
 
     async def runs(self, caller: Caller, _: request_schemas.EmptyRequest) -> schemas.RunListSchema:
         """Return the latest runs."""
@@ -166,7 +171,7 @@ class ActionEndpoints:
 
     async def release(self, caller: Caller, request: request_schemas.ReleaseRequest) -> schemas.ActionResultSchema:
         """Verify a refused request again, and accept its events if its signature holds."""
-        await permit_request(self._desk, caller, request.id)
+        await permit_request(self._query_threads, caller, request.id)
         who, config, now = caller.who(), self._config(), self._clock()
         any_age, only = request.any_age, caller.chatbots
         return await self._do(
@@ -177,7 +182,7 @@ class ActionEndpoints:
         self, caller: Caller, request: request_schemas.NumberRequest
     ) -> schemas.ActionResultSchema:
         """Delete a refused request for good."""
-        await permit_request(self._desk, caller, request.id)
+        await permit_request(self._query_threads, caller, request.id)
         who, now = caller.who(), self._clock()
         return await self._do(lambda connection: quarantine.discard(connection, who, request.id, now))
 

@@ -10,8 +10,8 @@ import orjson
 from bridge.admin import configuration, presentation, request_schemas, schemas
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
-from bridge.admin.desk import Desk, Query
 from bridge.admin.endpoint import Endpoint
+from bridge.admin.query_threads import Query, QueryThreads
 from bridge.admin.searches import Searches
 from bridge.config.model import Config
 from bridge.config.reload import Files
@@ -35,7 +35,7 @@ class ReadEndpoints:
 
     def __init__(
         self,
-        desk: Desk,
+        query_threads: QueryThreads,
         audit: AuditLog,
         lanes: Lanes,
         *,
@@ -43,7 +43,7 @@ class ReadEndpoints:
         files: Callable[[], Files | None],
         clock: Callable[[], float],
     ) -> None:
-        self.desk = desk
+        self.query_threads = query_threads
         self.audit = audit
         self.config = config
         self._lanes = lanes
@@ -269,37 +269,37 @@ class ReadEndpoints:
     # -- endpoints
 
     async def _overview(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
-        return await self.desk.json(self.overview_shown(audience(caller)))
+        return await self.query_threads.json(self.overview_shown(audience(caller)))
 
     async def _report(self, caller: Caller, request: request_schemas.ReportRequest) -> bytes:
-        return await self.desk.json(self.report_shown(caller, request))
+        return await self.query_threads.json(self.report_shown(caller, request))
 
     async def _events(self, caller: Caller, request: request_schemas.EventListRequest) -> bytes:
-        return await self.desk.json(self.events_shown(caller, request))
+        return await self.query_threads.json(self.events_shown(caller, request))
 
     async def _search(self, caller: Caller, request: request_schemas.SearchRequest) -> bytes:
-        return await self.desk.json(await self.person_shown(caller, request))
+        return await self.query_threads.json(await self.person_shown(caller, request))
 
     async def _event(self, caller: Caller, request: request_schemas.EventRequest) -> bytes:
         may_reveal(caller, reveal=request.reveal)
-        await permit_event(self.desk, caller, request.id)
+        await permit_event(self.query_threads, caller, request.id)
         configured = self.config().destinations
         query = partial(presentation.show_event, beginning=request.id, configured=configured, reveal=request.reveal)
-        made = await self.desk.json(query)
+        made = await self.query_threads.json(query)
         if request.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.EVENT, orjson.loads(made)["event"]["id"])
         return made
 
     async def _deliveries(self, caller: Caller, request: request_schemas.DeliveryListRequest) -> bytes:
-        return await self.desk.json(self.deliveries_shown(caller, request))
+        return await self.query_threads.json(self.deliveries_shown(caller, request))
 
     async def _delivery(self, caller: Caller, request: request_schemas.DeliveryRequest) -> bytes:
         may_reveal(caller, reveal=request.reveal)
-        await permit_delivery(self.desk, caller, request.id)
+        await permit_delivery(self.query_threads, caller, request.id)
         shown = audience(caller, reveal=request.reveal)
         configured = self.config().destinations
         query = partial(presentation.show_delivery, delivery=request.id, audience=shown, configured=configured)
-        made = await self.desk.json(query)
+        made = await self.query_threads.json(query)
         if request.reveal:
             await self.audit.note(caller, Action.REVEAL, Subject.DELIVERY, str(request.id))
         return made
@@ -310,22 +310,22 @@ class ReadEndpoints:
             raise RequestRefusedError(403, "only users of all chatbots see what a shared destination said")
         if request.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
-        return await self.desk.json(self.lanes_shown(audience(caller, reveal=request.reveal)))
+        return await self.query_threads.json(self.lanes_shown(audience(caller, reveal=request.reveal)))
 
     async def _quarantine(self, caller: Caller, request: request_schemas.QuarantineListRequest) -> bytes:
-        return await self.desk.json(self.quarantine_shown(caller, request))
+        return await self.query_threads.json(self.quarantine_shown(caller, request))
 
     async def _audit_page(self, _: Caller, request: request_schemas.AuditListRequest) -> bytes:
-        return await self.desk.json(self.audit_shown(request))
+        return await self.query_threads.json(self.audit_shown(request))
 
     async def _chatbots(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
-        return await self.desk.json(lambda _: configuration.chatbot_list(self.config(), caller.chatbots))
+        return await self.query_threads.json(lambda _: configuration.chatbot_list(self.config(), caller.chatbots))
 
     async def _destinations(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
-        return await self.desk.json(lambda _: configuration.destination_list(self.config(), caller.chatbots))
+        return await self.query_threads.json(lambda _: configuration.destination_list(self.config(), caller.chatbots))
 
     async def _configuration(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
-        return await self.desk.json(self.configuration_shown())
+        return await self.query_threads.json(self.configuration_shown())
 
     def _quotas(self, audience: Audience) -> presentation.Quotas:
         """Return the quotas of each configured destination, as far as this process knows them.
@@ -353,31 +353,31 @@ def _events_wanted(caller: Caller, request: request_schemas.EventListRequest) ->
     )
 
 
-async def permit_event(desk: Desk, caller: Caller, beginning: str) -> None:
+async def permit_event(query_threads: QueryThreads, caller: Caller, beginning: str) -> None:
     """Raise NotFoundError for an event of a chatbot that the caller does not see, as if there were none."""
     if caller.chatbots is not None:
         # The same words for several events, of which some are another client's.
         unseen = NotFoundError(f"{beginning}: none of your events has this id; write all of its digits", "events")
         try:
-            event = await desk.ask(partial(events.find_event, beginning=beginning))
+            event = await query_threads.ask(partial(events.find_event, beginning=beginning))
         except NotFoundError as error:
             raise unseen from error
         if not caller.sees(event.chatbot):
             raise unseen
 
 
-async def permit_request(desk: Desk, caller: Caller, request: int) -> None:
+async def permit_request(query_threads: QueryThreads, caller: Caller, request: int) -> None:
     """Raise NotFoundError for a refused request that names a chatbot that the caller does not see."""
     if caller.chatbots is not None:
-        found = await desk.ask(partial(queries.quarantined, request=request))
+        found = await query_threads.ask(partial(queries.quarantined, request=request))
         if found is None or not caller.sees(found.chatbot):
             raise quarantine.unknown(request)
 
 
-async def permit_delivery(desk: Desk, caller: Caller, delivery: int) -> None:
+async def permit_delivery(query_threads: QueryThreads, caller: Caller, delivery: int) -> None:
     """Raise NotFoundError for a delivery of a chatbot that the caller does not see, as if there were none."""
     if caller.chatbots is not None:
-        details = await desk.ask(partial(deliveries.show, delivery=delivery))
+        details = await query_threads.ask(partial(deliveries.show, delivery=delivery))
         if not caller.sees(details.row.chatbot):
             raise NotFoundError(f"{delivery}: no delivery has this id", "deliveries")
 

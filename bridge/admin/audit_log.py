@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import Connection
 
 from bridge.admin.authentication import Caller
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.errors import StoreUnavailableError
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store.interface import Store
@@ -17,17 +17,17 @@ log = structlog.get_logger()
 class AuditLog:
     """Records the actions of callers; any number of calls in parallel."""
 
-    def __init__(self, store: Store, desk: Desk, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, query_threads: QueryThreads, clock: Callable[[], float]) -> None:
         self._store = store
-        self._desk = desk
+        self._query_threads = query_threads
         self._clock = clock
 
     async def change(self, operation: Callable[[Connection], ActionResult]) -> ActionResult:
-        """Run an operation, which writes its audit entries in the same transaction; see `Desk.change`.
+        """Run an operation, which writes its audit entries in the same transaction; see `QueryThreads.change`.
 
         If `operation` raises, nothing is changed and no entry is kept.
         """
-        result = await self._desk.change(operation)
+        result = await self._query_threads.change(operation)
         for entry in result.entries:
             log.info("audit", **entry.line())
         return result
@@ -74,4 +74,4 @@ class AuditLog:
 
     async def count(self, add: Callable[[Connection], None]) -> None:
         """Raise the count of an entry. Raises StoreUnavailableError."""
-        await self._desk.change(add)
+        await self._query_threads.change(add)

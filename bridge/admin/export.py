@@ -9,8 +9,8 @@ from bridge.admin import request_schemas
 from bridge.admin.api import audience, may_reveal, seconds
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller, RequestRefusedError
-from bridge.admin.desk import Desk
 from bridge.admin.endpoint import Endpoint
+from bridge.admin.query_threads import QueryThreads
 from bridge.config.model import Config
 from bridge.operations.audit import Action, Entry
 from bridge.operations.lead_export import COLUMNS, CUT, EXPORT_LIMIT, csv_lines, export_page
@@ -27,8 +27,8 @@ WAIT_SECONDS: Final = 10
 class LeadExports:
     """Writes files of leads. Lives in the loop's thread."""
 
-    def __init__(self, desk: Desk, audit: AuditLog, config: Callable[[], Config]) -> None:
-        self._desk = desk
+    def __init__(self, query_threads: QueryThreads, audit: AuditLog, config: Callable[[], Config]) -> None:
+        self._query_threads = query_threads
         self._audit = audit
         self._config = config
         self._running = 0
@@ -71,7 +71,7 @@ class LeadExports:
                 entry = await self._audit.keep(Entry(caller.who(), Action.EXPORT, count=0, facts=words))
             lines, shown, key = csv_lines([COLUMNS]), audience(caller, reveal=reveal), self._config().store.identity_key
             while True:
-                page = await self._desk.ask(
+                page = await self._query_threads.ask(
                     partial(export_page, criteria=criteria, audience=shown, identity_key=key, known=known)
                 )
                 known.update(page.seqs)

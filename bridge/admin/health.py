@@ -7,9 +7,9 @@ from typing import Protocol
 from aiohttp import web
 
 from bridge.admin.authentication import Gate, RequestRefusedError
-from bridge.admin.desk import Desk, QueryRunner
 from bridge.admin.endpoint import refusal_response
 from bridge.admin.metrics import Metrics
+from bridge.admin.query_threads import QueryRunner, QueryThreads
 from bridge.config.model import Config
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import StoreUnavailableError
@@ -37,7 +37,7 @@ class HealthEndpoints:
         store: Store,
         lanes: Lanes,
         metrics: Metrics,
-        desk: Desk,
+        query_threads: QueryThreads,
         gate: Gate,
         *,
         config: Callable[[], Config],
@@ -46,7 +46,7 @@ class HealthEndpoints:
         self._store = store
         self._lanes = lanes
         self._metrics = metrics
-        self._desk = desk
+        self._query_threads = query_threads
         self._gate = gate
         self._config = config
         self._clock = clock
@@ -100,7 +100,7 @@ class HealthEndpoints:
             return refusal_response(error)
         if caller.chatbots is not None:
             return refusal_response(RequestRefusedError(403, "only users of all chatbots see the metrics"))
-        text = await self._desk.work(self._written())
+        text = await self._query_threads.work(self._written())
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
 
     def _written(self) -> Callable[[QueryRunner], bytes]:

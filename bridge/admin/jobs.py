@@ -16,7 +16,7 @@ import structlog
 from bridge.admin import schemas
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.config.model import Config, Destination
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import ConflictError, NotFoundError, StoreUnavailableError
@@ -54,8 +54,8 @@ class BulkRun:
 class BulkRuns:
     """All runs of this process. Lives in the loop's thread."""
 
-    def __init__(self, desk: Desk, audit: AuditLog, clock: Callable[[], float]) -> None:
-        self._desk = desk
+    def __init__(self, query_threads: QueryThreads, audit: AuditLog, clock: Callable[[], float]) -> None:
+        self._query_threads = query_threads
         self._audit = audit
         self._clock = clock
         self._runs: deque[BulkRun] = deque(maxlen=KEPT)
@@ -65,7 +65,7 @@ class BulkRuns:
 
     async def preview(self, change: Bulk | Recovery, through: int | None = None) -> SelectionExtent:
         """Count what a run would handle."""
-        return await self._desk.ask(partial(change.extent, through=through))
+        return await self._query_threads.ask(partial(change.extent, through=through))
 
     async def begin(self, caller: Caller, change: Bulk | Recovery, through: int | None) -> BulkRun:
         """Begin a run; one at a time, because two could undo each other. Raises ConflictError."""
@@ -112,7 +112,7 @@ class BulkRuns:
         while run.state == "running":
             step = partial(run.change.step, who=who, progress=run.progress, now=self._clock())
             try:
-                run.progress = await self._desk.change(step)
+                run.progress = await self._query_threads.change(step)
             except StoreUnavailableError as error:
                 failures += 1
                 if failures >= TRIES:
@@ -185,14 +185,14 @@ class Inquiries:
     def __init__(
         self,
         store: Store,
-        desk: Desk,
+        query_threads: QueryThreads,
         audit: AuditLog,
         lanes: Lanes,
         config: Callable[[], Config],
         clock: Callable[[], float],
     ) -> None:
         self._store = store
-        self._desk = desk
+        self._query_threads = query_threads
         self._audit = audit
         self._lanes = lanes
         self._config = config
@@ -240,7 +240,7 @@ class Inquiries:
 
     async def _work(self, inquiry: Inquiry) -> None:
         try:
-            await inquiry.result.count(self._desk.ask, lambda: inquiry.state == "running")
+            await inquiry.result.count(self._query_threads.ask, lambda: inquiry.state == "running")
             if inquiry.state == "running":
                 await self._ask(inquiry)
         except StoreUnavailableError as error:
@@ -256,14 +256,14 @@ class Inquiries:
         """Write the number of records to the audit entry, then ask the destinations."""
         config = self._config()
         inquiry.total = inquiry.result.prepare(config, ASKED_LIMIT)
-        await self._desk.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
+        await self._query_threads.change(partial(audit_log.add, entry=inquiry.entry, count=inquiry.total))
 
         def going(destination: Destination) -> bool:
             # A destination with a new configuration has a new connector, and the old one is closed.
             return inquiry.state == "running" and self._config().destinations.get(destination.name) is destination
 
         terms = CheckTerms(self._opened, self._clock, going, ASKED_LIMIT, PAUSE_SECONDS)
-        await inquiry.result.ask(config, self._desk.ask, terms)
+        await inquiry.result.ask(config, self._query_threads.ask, terms)
 
     @asynccontextmanager
     async def _opened(self, destination: Destination) -> AsyncIterator[None]:

@@ -18,13 +18,13 @@ from bridge.admin.compression import compress
 from bridge.admin.dashboard.pages import EndpointGroups, Pages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.dashboard.trouble import is_programs
-from bridge.admin.desk import Desk, DryRuns
 from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, error_response, refusal_response
 from bridge.admin.export import LeadExports
 from bridge.admin.health import HealthEndpoints
 from bridge.admin.jobs import BulkRuns, Inquiries
 from bridge.admin.metrics import Metrics
 from bridge.admin.problems import ProblemEndpoints
+from bridge.admin.query_threads import DryRuns, QueryThreads
 from bridge.admin.reconcile import ReconcileEndpoints
 from bridge.admin.refusals import RefusalLog
 from bridge.config.model import Config
@@ -69,20 +69,22 @@ class Admin:
     ) -> None:
         """Create the parts; `config` returns the configuration in use, `files` its files."""
         rendering = Rendering()
-        self._desk = Desk(driver)
-        self._dry_runs = DryRuns(self._desk)
+        self._query_threads = QueryThreads(driver)
+        self._dry_runs = DryRuns(self._query_threads)
         self._described: bytes | None = None
-        self._audit = AuditLog(store, self._desk, clock)
-        self._runs = BulkRuns(self._desk, self._audit, clock)
+        self._audit = AuditLog(store, self._query_threads, clock)
+        self._runs = BulkRuns(self._query_threads, self._audit, clock)
         self._refusals = RefusalLog(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
-        self.health = HealthEndpoints(store, lanes, metrics, self._desk, self._gate, config=config, clock=clock)
-        api = ReadEndpoints(self._desk, self._audit, lanes, config=config, files=files, clock=clock)
-        self._inquiries = Inquiries(store, self._desk, self._audit, lanes, config, clock)
+        self.health = HealthEndpoints(
+            store, lanes, metrics, self._query_threads, self._gate, config=config, clock=clock
+        )
+        api = ReadEndpoints(self._query_threads, self._audit, lanes, config=config, files=files, clock=clock)
+        self._inquiries = Inquiries(store, self._query_threads, self._audit, lanes, config, clock)
         self._groups = EndpointGroups(
             api,
-            LeadExports(self._desk, self._audit, config),
-            ActionEndpoints(self._desk, self._audit, self._runs, config, clock),
+            LeadExports(self._query_threads, self._audit, config),
+            ActionEndpoints(self._query_threads, self._audit, self._runs, config, clock),
             ProblemEndpoints(api, self._runs, clock),
             ReconcileEndpoints(api, self._inquiries, clock),
         )
@@ -106,7 +108,7 @@ class Admin:
         await self._inquiries.close()
         await self._runs.close()
         await self._dry_runs.close()
-        await self._desk.close()
+        await self._query_threads.close()
 
     async def _describe(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.Response:
         try:

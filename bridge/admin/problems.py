@@ -9,10 +9,10 @@ from bridge.admin import request_schemas, schemas
 from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.configuration import findings
-from bridge.admin.desk import Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import BulkRuns, run_schema
 from bridge.admin.presentation import optional_timestamp
+from bridge.admin.query_threads import Query
 from bridge.event import timestamp
 from bridge.operations import acknowledgement
 from bridge.operations.acknowledgement import ProblemList, named_problem, sort_problems
@@ -124,7 +124,7 @@ class ProblemEndpoints:
     # -- endpoints
 
     async def _list(self, caller: Caller, request: request_schemas.ProblemListRequest) -> bytes:
-        return await self._api.desk.json(self.shown(caller, request))
+        return await self._api.query_threads.json(self.shown(caller, request))
 
     async def acknowledge(
         self, caller: Caller, request: request_schemas.AcknowledgeRequest
@@ -132,7 +132,7 @@ class ProblemEndpoints:
         """Acknowledge a problem. Raises NotFoundError for a cause that the caller does not see."""
         only = _part(caller.chatbots, request.chatbot)
         # Read before the change, because it takes longer than a transaction may.
-        problem = named_problem(await self._api.desk.ask(partial(self._problems, only=only)), request.cause)
+        problem = named_problem(await self._api.query_threads.ask(partial(self._problems, only=only)), request.cause)
         who, now, days = caller.who(), self._clock(), request.days
         done = await self._api.audit.change(
             lambda connection: acknowledgement.acknowledge(connection, who, problem, only, now, days)
@@ -143,7 +143,7 @@ class ProblemEndpoints:
     async def reopen(self, caller: Caller, request: request_schemas.CauseRequest) -> schemas.ActionResultSchema:
         """Show a problem as open again. Raises NotFoundError for a cause that the caller does not see."""
         only = _part(caller.chatbots, request.chatbot)
-        named_problem(await self._api.desk.ask(partial(self._problems, only=only)), request.cause)
+        named_problem(await self._api.query_threads.ask(partial(self._problems, only=only)), request.cause)
         who, now, scopes = caller.who(), self._clock(), {caller.chatbots, only}
         done = await self._api.audit.change(
             lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now)

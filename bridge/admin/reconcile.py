@@ -13,9 +13,9 @@ from bridge.admin import request_schemas
 from bridge.admin.api import ReadEndpoints
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
-from bridge.admin.desk import Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Inquiries, Inquiry
+from bridge.admin.query_threads import Query
 from bridge.admin.schemas import ApiSchema
 from bridge.event import EventState, timestamp
 from bridge.operations.reconcile import Line, count_newest, missing, report_lines
@@ -177,7 +177,7 @@ class ReconcileEndpoints:
         return self._clock() - parse_duration(request.span)
 
     async def _look(self, caller: Caller, request: request_schemas.SpanRequest) -> bytes:
-        return await self._api.desk.json(self.shown(caller, self.since(request)))
+        return await self._api.query_threads.json(self.shown(caller, self.since(request)))
 
     async def begin(self, caller: Caller, request: request_schemas.SpanRequest) -> InquirySchema:
         """Begin an inquiry."""

@@ -1,7 +1,7 @@
 """Dry runs of stored deliveries: the record that the configuration in use makes, and the connector's request.
 
 They take the steps of a lane, under the same bounds for each record. All records of one page have common bounds too:
-their time, and their characters. How many run at once is bounded too (`bridge.admin.desk.DryRuns`).
+their time, and their characters. How many run at once is bounded too (`bridge.admin.query_threads.DryRuns`).
 """
 
 import re

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bridge.admin import configuration
-from bridge.admin.desk import Desk as Changes
 from bridge.admin.metrics import Metrics
+from bridge.admin.query_threads import QueryThreads
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.building import KEY
 
@@ -161,14 +161,14 @@ async def test_a_run_is_cancelled_and_does_not_run_twice(desk: Desk, monkeypatch
     await dead(desk, 2)
     asked = {"action": "discard", "state": "dead"}
     # Held up before its first step, so that it is surely under way.
-    go, change = asyncio.Event(), Changes.change
+    go, change = asyncio.Event(), QueryThreads.change
 
-    async def held(changes: Changes, action: Any) -> Any:
+    async def held(changes: QueryThreads, action: Any) -> Any:
         if isinstance(action, partial):
             await go.wait()
         return await change(changes, action)
 
-    monkeypatch.setattr(Changes, "change", held)
+    monkeypatch.setattr(QueryThreads, "change", held)
     status, run = await desk.ask("POST", "/api/bulk", json=asked)
     assert (status, run["state"]) == (200, "running")
     assert (await desk.ask("POST", "/api/bulk", json=asked))[0] == 409

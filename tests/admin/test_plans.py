@@ -48,7 +48,7 @@ Asked = tuple[str, Any]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
-    """Collect what is asked in the desk's threads."""
+    """Collect what is asked in the query threads."""
     for name, value in SPANS.items():
         monkeypatch.setattr(search, name, value)
     monkeypatch.setattr(statistics, "SPAN", SPANS["SPAN"])
@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     found: list[Asked] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
-        if threading.current_thread().name.startswith("desk") and statement.startswith(("SELECT", "WITH")):
+        if threading.current_thread().name.startswith("query") and statement.startswith(("SELECT", "WITH")):
             found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.report_text import report_message
 from bridge.alerts.reporter import CLAIM_SECONDS, Reporter, last_due
 from bridge.alerts.targets import Message, send_message
@@ -87,8 +87,8 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture
-async def desk(driver: Driver) -> AsyncIterator[Desk]:
-    made = Desk(driver)
+async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
+    made = QueryThreads(driver)
     yield made
     await made.close()
 
@@ -102,8 +102,8 @@ def configured(*reports: ReportSettings) -> Config:
     return replace(made, reports={each.name: each for each in reports})
 
 
-def reporter(store: SqlStore, desk: Desk, clock: Clock, *reports: ReportSettings) -> Reporter:
-    return Reporter(lambda: configured(*reports), store, desk.ask, clock)
+def reporter(store: SqlStore, query_threads: QueryThreads, clock: Clock, *reports: ReportSettings) -> Reporter:
+    return Reporter(lambda: configured(*reports), store, query_threads.ask, clock)
 
 
 async def lead(store: SqlStore, chatbot: str, at: float, outcome: Outcome | None) -> None:
@@ -116,17 +116,17 @@ async def lead(store: SqlStore, chatbot: str, at: float, outcome: Outcome | None
 
 @pytest.mark.each_engine
 async def test_a_report_is_sent_once_by_several_processes_and_across_restarts(
-    store: SqlStore, driver: Driver, desk: Desk, target: Target
+    store: SqlStore, driver: Driver, query_threads: QueryThreads, target: Target
 ) -> None:
     await lead(store, "acme", DUE - 2 * DAY, Delivered("1"))
     clock, wanted = Clock(DUE - 60), settings(target.url)
     others = [SqlStore(driver), SqlStore(driver)]
-    processes = [reporter(each, desk, clock, wanted) for each in (store, *others)]
+    processes = [reporter(each, query_threads, clock, wanted) for each in (store, *others)]
     await asyncio.gather(*(each.check() for each in processes))
     assert target.taken == [], "nothing is owed for the time before"
     clock.now = DUE
     await asyncio.gather(*(each.check() for each in processes))
-    restarted = reporter(store, desk, clock, wanted)
+    restarted = reporter(store, query_threads, clock, wanted)
     for clock.now in (DUE + 30, DUE + CLAIM_SECONDS + 1, DUE + WEEK - 1):
         await asyncio.gather(*(each.check() for each in (*processes, restarted)))
     (taken,) = target.taken
@@ -140,12 +140,12 @@ async def test_a_report_is_sent_once_by_several_processes_and_across_restarts(
 
 
 async def test_a_report_that_was_missed_is_sent_late_and_only_the_newest(
-    store: SqlStore, desk: Desk, target: Target
+    store: SqlStore, query_threads: QueryThreads, target: Target
 ) -> None:
     clock, wanted = Clock(DUE - DAY), settings(target.url)
-    await reporter(store, desk, clock, wanted).check()
+    await reporter(store, query_threads, clock, wanted).check()
     clock.now = DUE + 2 * WEEK + 3 * DAY
-    later = reporter(store, desk, clock, wanted)
+    later = reporter(store, query_threads, clock, wanted)
     await later.check()
     await later.check()
     (taken,) = target.taken
@@ -153,12 +153,12 @@ async def test_a_report_that_was_missed_is_sent_late_and_only_the_newest(
 
 
 async def test_a_receiver_that_takes_nothing_is_tried_again_and_the_others_get_theirs_once(
-    store: SqlStore, desk: Desk, target: Target
+    store: SqlStore, query_threads: QueryThreads, target: Target
 ) -> None:
     other = Target()
     await other.server.start_server()
     clock, wanted = Clock(DUE - DAY), settings(target.url, other.url)
-    sender = reporter(store, desk, clock, wanted)
+    sender = reporter(store, query_threads, clock, wanted)
     await sender.check()
     target.status, clock.now = 500, DUE
     await sender.check()
@@ -169,7 +169,9 @@ async def test_a_receiver_that_takes_nothing_is_tried_again_and_the_others_get_t
     await other.server.close()
 
 
-async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(store: SqlStore, desk: Desk) -> None:
+async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(
+    store: SqlStore, query_threads: QueryThreads
+) -> None:
     clock, sent = Clock(DUE - DAY), []
     begun, goes_on = threading.Event(), threading.Event()
 
@@ -180,7 +182,7 @@ async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(store: SqlSt
         return None
 
     def made() -> Reporter:
-        return Reporter(lambda: configured(settings("json://x/y")), store, desk.ask, clock, slow)
+        return Reporter(lambda: configured(settings("json://x/y")), store, query_threads.ask, clock, slow)
 
     await made().check()
     clock.now = DUE
@@ -195,7 +197,7 @@ async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(store: SqlSt
 
 
 async def test_a_client_gets_the_numbers_and_problems_of_its_chatbots_alone(
-    store: SqlStore, desk: Desk, driver: Driver, target: Target
+    store: SqlStore, query_threads: QueryThreads, driver: Driver, target: Target
 ) -> None:
     for chatbot_, days, outcome in (
         ("acme", 2, Delivered("1")),
@@ -207,7 +209,7 @@ async def test_a_client_gets_the_numbers_and_problems_of_its_chatbots_alone(
         await lead(store, chatbot_, DUE - days * DAY, outcome)
     await lead(store, "acme", DUE - 60, None)
     clock, wanted = Clock(DUE - DAY), settings(target.url, chatbots=frozenset({"acme"}))
-    sender = reporter(store, desk, clock, wanted)
+    sender = reporter(store, query_threads, clock, wanted)
     await sender.check()
     clock.now = DUE
     await sender.check()

@@ -17,7 +17,7 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from sqlalchemy.engine import make_url
 
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.notifier import CALM_SECONDS, Notification
 from bridge.alerts.targets import FIRST_WAIT, KEPT_LIMIT, Outbox, send_notifications
 from bridge.alerts.watch import Watch
@@ -192,8 +192,8 @@ class Place:
             clock=clock,
         )
         self.lanes = {"crm": self.lane}
-        self.desk = Desk(driver)
-        self.watch = Watch(lambda: self.config, lambda: self.lanes, store, self.desk.ask, self.clock)
+        self.query_threads = QueryThreads(driver)
+        self.watch = Watch(lambda: self.config, lambda: self.lanes, store, self.query_threads.ask, self.clock)
 
     async def settle(self, outcomes: dict[int, Outcome]) -> None:
         lease = (await self.store.claim("lane", ["crm"], self.clock(), 10.0))["crm"]
@@ -212,7 +212,7 @@ class Place:
 async def place(driver: Driver, store: SqlStore, target: Target) -> AsyncIterator[Place]:
     made = Place(driver, store, target.url)
     yield made
-    await made.desk.close()
+    await made.query_threads.close()
 
 
 async def test_a_good_bridge_is_silent(place: Place, target: Target) -> None:
@@ -254,7 +254,9 @@ async def test_a_mistyped_key_is_noticed_at_its_first_lead(place: Place, target:
         place.config = replace(
             place.config, chatbots={"acme": replace(place.config.chatbots["acme"], signing_keys=(key,))}
         )
-        place.watch = Watch(lambda: place.config, lambda: place.lanes, place.store, place.desk.ask, place.clock)
+        place.watch = Watch(
+            lambda: place.config, lambda: place.lanes, place.store, place.query_threads.ask, place.clock
+        )
 
     async def refused(number: int, room: Room = Room.MISMATCH) -> list[str]:
         request = QuarantinedRequest(place.clock(), "acme", "t=1,v1=00", b"%d" % number, room)
@@ -285,7 +287,7 @@ async def test_nothing_of_destinations_that_are_worked_elsewhere(place: Place, t
 async def test_what_the_questions_find(place: Place, driver: Driver) -> None:
     await place.store.accept([routed("crm", received_at=NOW + number) for number in range(4)])
     await place.settle({1: Rejected(Reason.REFUSED, "no"), 2: Delivered("2")})
-    found = await place.desk.ask(
+    found = await place.query_threads.ask(
         lambda connection: statistics.alert_statistics(connection, ["crm", "mail"], NOW, whole=True)
     )
     assert found == statistics.AlertStatistics(
@@ -297,7 +299,7 @@ async def test_what_the_questions_find(place: Place, driver: Driver) -> None:
 async def alone(embedded: Driver, embedded_store: SqlStore, target: Target) -> AsyncIterator[Place]:
     made = Place(embedded, embedded_store, target.url)
     yield made
-    await made.desk.close()
+    await made.query_threads.close()
 
 
 async def test_a_lane_that_has_paused_and_goes_on(alone: Place, target: Target) -> None:
@@ -359,7 +361,7 @@ async def test_the_spool_is_in_use_and_empty_again(
     monkeypatch.setattr(alone.store, "accept", away)
     spool = Spool(alone.store, kept, limit=1024**2, identity_key=IDENTITY_KEY)
     alone.watch = Watch(
-        lambda: alone.config, lambda: alone.lanes, alone.store, alone.desk.ask, alone.clock, spool=spool
+        lambda: alone.config, lambda: alone.lanes, alone.store, alone.query_threads.ask, alone.clock, spool=spool
     )
     await spool.open(await alone.store.identity(IDENTITY_KEY))
     await alone.look(0, 30)
@@ -385,7 +387,7 @@ async def test_without_a_target_nobody_is_asked(embedded: Driver, embedded_store
     made = Place(embedded, embedded_store, "")
     made.watch._ask = None  # type: ignore[assignment]  # it must not be called
     await made.look()
-    await made.desk.close()
+    await made.query_threads.close()
 
 
 async def test_a_fault_in_one_look_does_not_end_the_watch(alone: Place, target: Target) -> None:

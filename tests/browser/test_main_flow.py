@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.operations.bulk import Bulk
 from bridge.store import commands
 from connectors.testing import Fault
@@ -46,14 +46,14 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
 ) -> None:
     # Five steps, each when the page has shown the one before.
     monkeypatch.setattr(commands, "IDS_LIMIT", 100)
-    steps, change = asyncio.Semaphore(0), Desk.change
+    steps, change = asyncio.Semaphore(0), QueryThreads.change
 
-    async def one_by_one(desk: Desk, work: Any) -> Any:
+    async def one_by_one(query_threads: QueryThreads, work: Any) -> Any:
         if getattr(getattr(work, "func", None), "__func__", None) is Bulk.step:
             await steps.acquire()
-        return await change(desk, work)
+        return await change(query_threads, work)
 
-    monkeypatch.setattr(Desk, "change", one_by_one)
+    monkeypatch.setattr(QueryThreads, "change", one_by_one)
     await dashboard.dead(*(lead() for _ in range(500)))
     await dashboard.mend()
     await person.log_in()

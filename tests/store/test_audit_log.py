@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from bridge.admin.audit_log import AuditLog
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.errors import OperatorError
 from bridge.operations.audit import BY_COMMAND, Action, ActionResult, Entry, Means, Subject, Who
 from bridge.store import audit_log, commands, retention
@@ -27,39 +27,41 @@ PAUSED = Entry(SOMEBODY, Action.PAUSE, Subject.LANE, "crm", 1, {"was": "running"
 
 
 @pytest.fixture
-async def desk(driver: Driver) -> AsyncIterator[Desk]:
-    made = Desk(driver)
+async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
+    made = QueryThreads(driver)
     yield made
     await made.close()
 
 
-async def page(desk: Desk, *asked: Any) -> list[int]:
-    return [each.id for each in await desk.ask(lambda connection: audit_log.list_entries(connection, *asked))]
+async def page(query_threads: QueryThreads, *asked: Any) -> list[int]:
+    return [each.id for each in await query_threads.ask(lambda connection: audit_log.list_entries(connection, *asked))]
 
 
-async def test_an_entry_is_kept_as_it_is(store: SqlStore, desk: Desk) -> None:
+async def test_an_entry_is_kept_as_it_is(store: SqlStore, query_threads: QueryThreads) -> None:
     assert await store.note(PAUSED, NOW) == 1
-    (kept,) = await desk.ask(audit_log.list_entries)
+    (kept,) = await query_threads.ask(audit_log.list_entries)
     assert kept == audit_log.AuditRow(
         1, NOW, "pause", "operator", "session", "0123abcd", "10.0.0.5", "lane", "crm", 1, {"was": "running", "of": 3}
     )
     await store.note(Entry(BY_COMMAND, Action.ERASE, count=2), NOW)
-    bare = (await desk.ask(audit_log.list_entries))[0]
+    bare = (await query_threads.ask(audit_log.list_entries))[0]
     assert (bare.subject, bare.session, bare.address, bare.count, bare.facts) == (None, None, None, 2, {})
 
 
-async def test_it_is_read_page_by_page_and_by_kind(store: SqlStore, desk: Desk) -> None:
+async def test_it_is_read_page_by_page_and_by_kind(store: SqlStore, query_threads: QueryThreads) -> None:
     for action in (Action.PAUSE, Action.SEARCH, Action.PAUSE, Action.SEARCH, Action.PAUSE):
         await store.note(Entry(BY_COMMAND, action), NOW)
-    assert await page(desk) == [5, 4, 3, 2, 1]
-    assert await page(desk, None, 4, 2) == [3, 2]
-    assert await page(desk, Action.PAUSE, None, 2) == [5, 3]
-    assert await page(desk, Action.PAUSE, 3, 2) == [1]
-    assert await page(desk, Action.LOGIN) == []
+    assert await page(query_threads) == [5, 4, 3, 2, 1]
+    assert await page(query_threads, None, 4, 2) == [3, 2]
+    assert await page(query_threads, Action.PAUSE, None, 2) == [5, 3]
+    assert await page(query_threads, Action.PAUSE, 3, 2) == [1]
+    assert await page(query_threads, Action.LOGIN) == []
 
 
-async def test_an_action_and_its_entry_are_both_there_or_neither(store: SqlStore, desk: Desk, driver: Driver) -> None:
-    log = AuditLog(store, desk, Clock())
+async def test_an_action_and_its_entry_are_both_there_or_neither(
+    store: SqlStore, query_threads: QueryThreads, driver: Driver
+) -> None:
+    log = AuditLog(store, query_threads, Clock())
 
     def act(connection: Connection, entry: Entry = PAUSED) -> ActionResult:
         commands.pause_lane(connection, "crm", Pause("operator", "moving"))
@@ -83,12 +85,12 @@ async def test_an_action_and_its_entry_are_both_there_or_neither(store: SqlStore
     assert [(each.at, each.action) for each in rows(driver, audit)] == [(NOW, "pause")]
 
 
-async def test_the_steps_of_an_action_are_counted(store: SqlStore, desk: Desk) -> None:
+async def test_the_steps_of_an_action_are_counted(store: SqlStore, query_threads: QueryThreads) -> None:
     first = await store.note(Entry(BY_COMMAND, Action.DISCARD_ALL, count=0), NOW)
     await store.note(Entry(BY_COMMAND, Action.DISCARD_ALL, count=0), NOW)
     for _ in range(2):
-        await desk.change(lambda connection: audit_log.add(connection, first, 500))
-    assert [each.count for each in await desk.ask(audit_log.list_entries)] == [0, 1_000]
+        await query_threads.change(lambda connection: audit_log.add(connection, first, 500))
+    assert [each.count for each in await query_threads.ask(audit_log.list_entries)] == [0, 1_000]
 
 
 async def test_many_are_removed_in_steps_when_their_time_is_over(

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from sqlalchemy import select, update
 
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.store import search
 from bridge.store.driver import Driver
 from bridge.store.installation import adopt
@@ -67,13 +67,13 @@ async def test_a_person_with_an_address_is_found_by_phone_however_old_the_lead_i
     with driver.engine().begin() as connection:
         connection.execute(update(deliveries).where(settled).values(state="delivered", due_at=None, settled_at=NOW))
     monkeypatch.setattr(search, "READ_SPAN", 1)
-    desk = Desk(driver)
+    query_threads = QueryThreads(driver)
     for number in ("+1 202 555 0134", "202 555 0134", "001 202 555 0134"):
         question = partial(search.find_events, criteria=EventFilter(phone=number), identity_key=IDENTITY_KEY)
-        found = await desk.ask(question)
+        found = await query_threads.ask(question)
         assert [each.seq for each in found.rows] == [3, 2, 1], number
         assert found.next is None
-    await desk.close()
+    await query_threads.close()
     with driver.engine().connect() as connection:
         phones = list(connection.execute(select(deliveries.c.phone).order_by(deliveries.c.id).limit(3)).scalars())
     assert phones == [IDENTITY.phone_contact("2025550134"), None, IDENTITY.phone_contact("12025550134")]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge.admin.desk import Desk
+from bridge.admin.query_threads import QueryThreads
 from bridge.delivery import retry
 from bridge.event import EventState
 from bridge.operations import deliveries, events, reconcile
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.each_engine
 
 
 @pytest.fixture
-async def desk(driver: Driver) -> AsyncIterator[Desk]:
-    made = Desk(driver)
+async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
+    made = QueryThreads(driver)
     yield made
     await made.close()
 
@@ -76,22 +76,26 @@ async def test_what_a_person_asks_changes_nothing_and_takes_one_core_on_postgres
         assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
 
 
-async def test_what_alerts_ask(filled: SqlStore, desk: Desk) -> None:
-    found = await desk.ask(
+async def test_what_alerts_ask(filled: SqlStore, query_threads: QueryThreads) -> None:
+    found = await query_threads.ask(
         lambda connection: statistics.alert_statistics(connection, ["crm", "other"], NOW, whole=True)
     )
     assert found.dead == [statistics.DeadLetters("crm", "refused", 1, NOW + 1)]
     assert found.backlogs == [statistics.Backlog("crm", NOW + 2, 2)]
     assert (found.unrecognised, found.unrecognised_at) == (1, NOW + 9)
-    part = await desk.ask(lambda connection: statistics.alert_statistics(connection, [], NOW, whole=False))
+    part = await query_threads.ask(lambda connection: statistics.alert_statistics(connection, [], NOW, whole=False))
     assert part == statistics.AlertStatistics([], [], 0, None)
 
 
-async def test_deliveries_with_a_warning_are_found_and_counted(filled: SqlStore, desk: Desk, driver: Driver) -> None:
+async def test_deliveries_with_a_warning_are_found_and_counted(
+    filled: SqlStore, query_threads: QueryThreads, driver: Driver
+) -> None:
     await settle(filled, {5: Delivered("18", warning="phone left out", left_out=("phone",))})
 
     async def found(**criteria: Any) -> list[int]:
-        matches = await desk.ask(lambda connection: search.find_deliveries(connection, DeliveryFilter(**criteria)))
+        matches = await query_threads.ask(
+            lambda connection: search.find_deliveries(connection, DeliveryFilter(**criteria))
+        )
         return [each.id for each in matches.rows]
 
     dead, delivered = DeliveryState.DEAD, DeliveryState.DELIVERED
@@ -100,20 +104,22 @@ async def test_deliveries_with_a_warning_are_found_and_counted(filled: SqlStore,
     assert await found(warning=False, state=delivered) == [3]
     assert len(await found(warning=False)) == 7
     rows = (
-        await desk.ask(lambda connection: search.find_deliveries(connection, DeliveryFilter(destination="crm")))
+        await query_threads.ask(
+            lambda connection: search.find_deliveries(connection, DeliveryFilter(destination="crm"))
+        )
     ).rows
     assert [each.id for each in rows if each.warned] == [5]
     counted = (statistics.WarnedDeliveries("crm", 1, NOW + 1),)
-    assert await desk.ask(lambda connection: statistics.warned_deliveries(connection, NOW)) == counted
-    assert await desk.ask(lambda connection: statistics.warned_deliveries(connection, NOW + 2)) == ()
+    assert await query_threads.ask(lambda connection: statistics.warned_deliveries(connection, NOW)) == counted
+    assert await query_threads.ask(lambda connection: statistics.warned_deliveries(connection, NOW + 2)) == ()
     with transaction(driver) as connection:
         commands.replay(connection, [5], NOW)
     assert await found(warning=True) == [], "it has yet to be delivered"
 
 
-async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
+async def test_what_reconcile_asks(filled: SqlStore, query_threads: QueryThreads) -> None:
     await filled.accept([RoutedEvent(event())])
-    last = await desk.ask(history.last_event)
+    last = await query_threads.ask(history.last_event)
     assert last == 6
     dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
     whole = OutcomeCounts(
@@ -121,16 +127,16 @@ async def test_what_reconcile_asks(filled: SqlStore, desk: Desk) -> None:
         {("acme", None): 1},
         1,
     )
-    assert await desk.ask(lambda connection: history.count_events(connection, 1, last)) == whole
+    assert await query_threads.ask(lambda connection: history.count_events(connection, 1, last)) == whole
     parts = OutcomeCounts()
     for first, end in steps(1, last, 2):
-        parts += await desk.ask(partial(history.count_events, first=first, last=end))
+        parts += await query_threads.ask(partial(history.count_events, first=first, last=end))
     assert parts == whole
-    assert await desk.ask(lambda connection: history.count_events(connection, 7, 9)) == OutcomeCounts()
+    assert await query_threads.ask(lambda connection: history.count_events(connection, 7, 9)) == OutcomeCounts()
 
 
 async def test_what_was_delivered_is_read_page_by_page_newest_first(
-    store: SqlStore, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    store: SqlStore, query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.accept([routed("crm", "mail", received_at=NOW + number) for number in range(8)])
     await settle(store, {number: Delivered(f"r{number}") for number in (1, 3, 5, 9, 11, 13)})
@@ -138,7 +144,9 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     async def read(first: int) -> list[list[int]]:
         pages, before = [], None
         while True:
-            page = await desk.ask(partial(history.delivered_page, destination="crm", first=first, before=before))
+            page = await query_threads.ask(
+                partial(history.delivered_page, destination="crm", first=first, before=before)
+            )
             pages.append([each.id for each in page.rows])
             if page.next is None:
                 return pages
@@ -153,42 +161,48 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     pages = await read(1)
     assert [each for page in pages for each in page] == [13, 11, 9, 5, 3, 1]
     assert len(pages) > 3
-    (record,) = (await desk.ask(partial(history.delivered_page, destination="crm", first=7, before=None))).rows
+    (record,) = (await query_threads.ask(partial(history.delivered_page, destination="crm", first=7, before=None))).rows
     assert (record.chatbot, record.route, record.remote_id) == ("acme", "crm", "r13")
     assert len(record.event_id) == 32
 
 
-async def test_what_tail_asks(filled: SqlStore, desk: Desk) -> None:
+async def test_what_tail_asks(filled: SqlStore, query_threads: QueryThreads) -> None:
     follower = Follower()
-    await desk.ask(lambda connection: follower.begin(connection, 0))
-    assert not (await desk.ask(follower.look)).events
+    await query_threads.ask(lambda connection: follower.begin(connection, 0))
+    assert not (await query_threads.ask(follower.look)).events
     await filled.quarantine(QuarantinedRequest(NOW, "acme", "t=1", b"{}"), IDENTITY)
     await filled.accept([routed("crm")])
     await settle(filled, {5: Delivered("18"), 9: Delivered("19")})
-    news = await desk.ask(follower.look)
+    news = await query_threads.ask(follower.look)
     assert [each.seq for each in news.events] == [6]
     assert [(each.id, each.state) for each in news.deliveries] == [
         (5, DeliveryState.DELIVERED),
         (9, DeliveryState.DELIVERED),
     ]
     assert [each.size for each in news.refused] == [2]
-    again = await desk.ask(follower.look)
+    again = await query_threads.ask(follower.look)
     assert (again.events, again.deliveries, again.refused) == ([], [], [])
 
 
-async def test_a_list_goes_on_until_it_is_full(filled: SqlStore, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_list_goes_on_until_it_is_full(
+    filled: SqlStore, query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search, "SPAN", 2)
-    page = await desk.ask(partial(search.find_deliveries, criteria=DeliveryFilter(destination="crm", limit=3)))
+    page = await query_threads.ask(partial(search.find_deliveries, criteria=DeliveryFilter(destination="crm", limit=3)))
     assert len(page.rows) < 3
-    rows = await desk.ask(partial(deliveries.list_deliveries, criteria=DeliveryFilter(destination="crm", limit=3)))
+    rows = await query_threads.ask(
+        partial(deliveries.list_deliveries, criteria=DeliveryFilter(destination="crm", limit=3))
+    )
     assert [each.id for each in rows] == [7, 5, 3]
     leads = EventFilter(state=EventState.ACCEPTED)
-    assert [each.seq for each in await desk.ask(partial(events.list_events, criteria=leads))] == [4, 3, 2, 1]
+    assert [each.seq for each in await query_threads.ask(partial(events.list_events, criteria=leads))] == [4, 3, 2, 1]
 
 
-async def test_a_reconciliation_counts_in_steps(filled: SqlStore, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reconciliation_counts_in_steps(
+    filled: SqlStore, query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reconcile, "SPAN", 2)
     result = Reconciliation(NOW)
-    await result.count(desk.ask)
+    await result.count(query_threads.ask)
     assert result.missing() == Missing(dead=1, unrecognised=1, gone=0)
     assert [(each.destination, each.received) for each in result.lines()] == [("crm", 4), ("mail", 4), (None, 1)]

@@ -12,7 +12,7 @@ from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import Caller
 from bridge.admin.configuration import destination_schema
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
-from bridge.admin.desk import Query
+from bridge.admin.query_threads import Query
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.audit import Action, Subject
 from bridge.operations.chatbots import WEEK

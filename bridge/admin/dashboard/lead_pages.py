@@ -13,7 +13,7 @@ from bridge.admin.api import ReadEndpoints, audience, permit_delivery, permit_ev
 from bridge.admin.authentication import Caller, RequestRefusedError
 from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
 from bridge.admin.dashboard.reveals import Reveals
-from bridge.admin.desk import DryRuns
+from bridge.admin.query_threads import DryRuns
 from bridge.config.model import Config
 from bridge.operations import deliveries, events, lead_progress, leads
 from bridge.operations.dry_run import FEWER, DryRun, PageBudget, dry_run_stored
@@ -95,15 +95,15 @@ class LeadPages:
 
     async def _find(self, caller: Caller, request: web.Request) -> EventRow:
         wanted = parse_fields(request_schemas.EventIdRequest, request.match_info)
-        await permit_event(self._api.desk, caller, wanted.id)
-        return await self._api.desk.ask(partial(events.find_event, beginning=wanted.id))
+        await permit_event(self._api.query_threads, caller, wanted.id)
+        return await self._api.query_threads.ask(partial(events.find_event, beginning=wanted.id))
 
     async def _lead(self, caller: Caller, event_id: str, until: float | None) -> DashboardPage:
         """Show a lead; `until` is the time until which its personal data is shown, None if it is masked."""
         now, config = self._clock(), self._api.config()
         shown_to = audience(caller, reveal=until is not None)
         read = partial(_read, event_id=event_id, destinations=list(config.destinations), now=now, audience=shown_to)
-        found = await self._api.desk.ask(read)
+        found = await self._api.query_threads.ask(read)
         event, row = found.event, found.event.row
         left_out = row.chatbot is not None and config.may_be_left_out(row.chatbot)
         answers = [
@@ -151,8 +151,8 @@ class LeadPages:
         return self._screen.say(caller, done.message, _back(form))
 
     async def _delivery(self, caller: Caller, number: int) -> queries.DeliveryRow:
-        await permit_delivery(self._api.desk, caller, number)
-        return (await self._api.desk.ask(partial(deliveries.show, delivery=number))).row
+        await permit_delivery(self._api.query_threads, caller, number)
+        return (await self._api.query_threads.ask(partial(deliveries.show, delivery=number))).row
 
     def _question(self, caller: Caller, delivery: queries.DeliveryRow, action: str) -> DashboardPage:
         """Ask before an action that cannot be taken back, on a page of its own: it works without JavaScript."""

@@ -91,8 +91,8 @@ class LeadSearches:
         except RequestRefusedError:
             return None
         try:
-            await permit_event(self._api.desk, caller, beginning)
-            return (await self._api.desk.ask(partial(events.find_event, beginning=beginning))).id
+            await permit_event(self._api.query_threads, caller, beginning)
+            return (await self._api.query_threads.ask(partial(events.find_event, beginning=beginning))).id
         except NotFoundError:
             return None
 

@@ -57,7 +57,7 @@ class LeadSelectionPage:
             destination=chosen.destination,
             chatbots=caller.chatbots,
         )
-        found = await self._api.desk.ask(query)
+        found = await self._api.query_threads.ask(query)
         return self._screen.page("selection.html", caller, found=found, back=back)
 
 

@@ -57,7 +57,7 @@ class LeadViews:
     async def _change(self, change: "partial[None]", done: str) -> str:
         """Make a change, and return what to say about it."""
         try:
-            await self._api.desk.change(change, queue=False)
+            await self._api.query_threads.change(change, queue=False)
         except (ConflictError, NotFoundError) as error:
             return str(error)
         return done

@@ -17,8 +17,8 @@ from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefused
 from bridge.admin.compression import REFRESH, is_own
 from bridge.admin.dashboard.rendering import Rendering, is_known, versioned
 from bridge.admin.dashboard.trouble import SENT, TroublePages, kept_form, page_before
-from bridge.admin.desk import Desk, Query, QueryRunner
 from bridge.admin.endpoint import status_of
+from bridge.admin.query_threads import Query, QueryRunner, QueryThreads
 from bridge.admin.request_schemas import ApiRequest
 from bridge.errors import OperatorError
 
@@ -30,7 +30,7 @@ Holder = tuple[Role, str | None, str]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DashboardPage:
-    """A page that is not rendered yet: queries and rendering are done in the desk's threads."""
+    """A page that is not rendered yet: queries and rendering are done in the query threads."""
 
     template: str
     caller: Caller
@@ -55,11 +55,11 @@ Act = Callable[[Caller, web.Request, FormFields], Awaitable[PageResponse]]
 class Screen:
     """Makes handlers of functions that show a page or process a form."""
 
-    def __init__(self, gate: Gate, rendering: Rendering, desk: Desk) -> None:
+    def __init__(self, gate: Gate, rendering: Rendering, query_threads: QueryThreads) -> None:
         self.gate = gate
         self.troubles = TroublePages(gate, rendering)
         self._rendering = rendering
-        self._desk = desk
+        self._query_threads = query_threads
         self._said: OrderedDict[Holder, str] = OrderedDict()
         """Message for the next page of a caller."""
         self.problem_count: Callable[[frozenset[str] | None], Query[int]] | None = None
@@ -125,7 +125,7 @@ class Screen:
             if not isinstance(seen, DashboardPage):
                 return seen
             said = self._hear(caller, request)
-            body, version = await self._desk.work(lambda ask: seen.render(self._rendering, ask, said))
+            body, version = await self._query_threads.work(lambda ask: seen.render(self._rendering, ask, said))
             if REFRESH in request.headers and is_known(request, version):
                 return web.Response(status=304, headers={"ETag": f'"{version}"'})
             if not is_own(request):

@@ -23,10 +23,10 @@ from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.dashboard.trouble import next_path, waited
-from bridge.admin.desk import DryRuns, Query
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.export import LeadExports
 from bridge.admin.problems import ProblemEndpoints
+from bridge.admin.query_threads import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
 from bridge.operations.flow import read_flow
@@ -61,7 +61,7 @@ class Pages:
         self._clock = clock
         self._recent = problems.recent
         self._rendering = rendering
-        self._screen = Screen(gate, rendering, api.desk)
+        self._screen = Screen(gate, rendering, api.query_threads)
         self.troubles = self._screen.troubles
         self._lead_list = LeadListPages(api, groups.exports, self._screen, clock)
         self._selection = LeadSelectionPage(api, actions, self._screen)

@@ -11,8 +11,8 @@ from bridge.admin.api import ReadEndpoints, audience, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.configuration import without_secrets
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
-from bridge.admin.desk import DryRuns
 from bridge.admin.endpoint import UnansweredError, status_of
+from bridge.admin.query_threads import DryRuns
 from bridge.config.reload import Files
 from bridge.errors import NotFoundError, OperatorError
 from bridge.event import EventState
@@ -54,7 +54,9 @@ class PlaygroundPage:
         if place is None:
             return self._page(caller, None, {}, event)
         files, config, now = self._files(), self._api.config(), self._clock()
-        text = await self._api.desk.work(lambda _: without_secrets(playground.route_text(files, place), config))
+        text = await self._api.query_threads.work(
+            lambda _: without_secrets(playground.route_text(files, place), config)
+        )
         if event is None:
             return self._page(caller, place, {"yaml": text, "event": EXAMPLE})
         try:
@@ -88,11 +90,11 @@ class PlaygroundPage:
         """Return the event of an id; without one, the last event of the route's chatbot, or of all."""
         if wanted:
             beginning = parse_fields(request_schemas.EventIdRequest, {"id": wanted}).id
-            await permit_event(self._api.desk, caller, beginning)
-            return await self._api.desk.ask(partial(events.show, beginning=beginning))
+            await permit_event(self._api.query_threads, caller, beginning)
+            return await self._api.query_threads.ask(partial(events.show, beginning=beginning))
         criteria = EventFilter(place.chatbot if place else None, EventState.ACCEPTED, limit=1, chatbots=caller.chatbots)
-        found = (await self._api.desk.ask(partial(events.search, filters=[criteria]))).rows
-        return await self._api.desk.ask(partial(events.show, beginning=found[0].id)) if found else None
+        found = (await self._api.query_threads.ask(partial(events.search, filters=[criteria]))).rows
+        return await self._api.query_threads.ask(partial(events.show, beginning=found[0].id)) if found else None
 
     def _place_of(self, caller: Caller, event: EventDetails | None) -> RoutePosition | None:
         """Return the route that an event took; else a route of its chatbot, or the first one."""
@@ -112,8 +114,8 @@ class PlaygroundPage:
         if not wanted or (text.strip() and wanted == form.get("begun", "")):
             return text.encode()
         beginning = parse_fields(request_schemas.EventIdRequest, form).id
-        await permit_event(self._api.desk, caller, beginning)
-        event = await self._api.desk.ask(partial(events.show, beginning=beginning))
+        await permit_event(self._api.query_threads, caller, beginning)
+        event = await self._api.query_threads.ask(partial(events.show, beginning=beginning))
         await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
         return bytes(event.payload)
 

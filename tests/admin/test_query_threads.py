@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Connection, text
 
-from bridge.admin import desk as desk_module
 from bridge.admin import presentation
+from bridge.admin import query_threads as query_threads_module
 from bridge.admin.authentication import RequestRefusedError
-from bridge.admin.desk import DRY_RUNS, Desk, DryRuns
 from bridge.admin.endpoint import UnansweredError
+from bridge.admin.query_threads import DRY_RUNS, DryRuns, QueryThreads
 from bridge.errors import NotFoundError, StoreUnavailableError
 from bridge.operations import events
 from bridge.store.driver import Driver, raw
@@ -21,11 +21,11 @@ from tests.building import routed
 
 
 @pytest.fixture
-async def desk(driver: Driver) -> AsyncIterator[Desk]:
-    """A desk on a store with a lead for two destinations."""
+async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
+    """A query_threads on a store with a lead for two destinations."""
     store = SqlStore(driver)
     await store.accept([routed("crm", "mail", Email="ada@example.com")])
-    made = Desk(driver)
+    made = QueryThreads(driver)
     yield made
     await made.close()
     await store.close()
@@ -36,16 +36,16 @@ def deliveries(connection: Connection) -> int:
 
 
 @pytest.mark.each_engine
-async def test_a_query_goes_on_after_its_connection_was_cut(desk: Desk) -> None:
-    assert await desk.ask(deliveries) == 2
-    for connection in desk._connections:
+async def test_a_query_goes_on_after_its_connection_was_cut(query_threads: QueryThreads) -> None:
+    assert await query_threads.ask(deliveries) == 2
+    for connection in query_threads._connections:
         raw(connection).close()
-    assert await desk.ask(deliveries) == 2
-    assert len(desk._connections) <= desk_module.THREADS
+    assert await query_threads.ask(deliveries) == 2
+    assert len(query_threads._connections) <= query_threads_module.THREADS
 
 
 @pytest.mark.each_engine
-async def test_a_query_that_fails_is_not_repeated(desk: Desk) -> None:
+async def test_a_query_that_fails_is_not_repeated(query_threads: QueryThreads) -> None:
     asked = []
 
     def broken(connection: Connection) -> None:
@@ -54,17 +54,19 @@ async def test_a_query_that_fails_is_not_repeated(desk: Desk) -> None:
 
     for tries in (1, 2):
         with pytest.raises(StoreUnavailableError, match="the store cannot be read"):
-            await desk.ask(broken)
+            await query_threads.ask(broken)
         assert len(asked) == tries
     with pytest.raises(NotFoundError):
-        await desk.ask(lambda connection: events.show(connection, "0123456789ab"))
-    assert await desk.ask(deliveries) == 2
+        await query_threads.ask(lambda connection: events.show(connection, "0123456789ab"))
+    assert await query_threads.ask(deliveries) == 2
 
 
-async def test_dry_runs_are_few_and_each_is_answered_in_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dry_runs_are_few_and_each_is_answered_in_time(
+    query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An answer that is given up frees no place: its work goes on, and none that waits behind it ever begins."""
-    monkeypatch.setattr(desk_module, "DRY_RUN_SECONDS", 0.05)
-    dry_runs, end, began = DryRuns(desk), threading.Event(), []
+    monkeypatch.setattr(query_threads_module, "DRY_RUN_SECONDS", 0.05)
+    dry_runs, end, began = DryRuns(query_threads), threading.Event(), []
 
     def slow(number: int) -> None:
         began.append(number)
@@ -81,14 +83,16 @@ async def test_dry_runs_are_few_and_each_is_answered_in_time(desk: Desk, monkeyp
         await dry_runs.attempt(lambda: slow(1))
     assert began == [0]
     end.set()
-    monkeypatch.setattr(desk_module, "DRY_RUN_SECONDS", 30.0)
+    monkeypatch.setattr(query_threads_module, "DRY_RUN_SECONDS", 30.0)
     assert await dry_runs.attempt(lambda: 7) == 7
     await dry_runs.close()
 
 
-async def test_a_page_that_takes_long_is_an_answer_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk_module, "RESPONSE_SECONDS", 0.05)
+async def test_a_page_that_takes_long_is_an_answer_too(
+    query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(query_threads_module, "RESPONSE_SECONDS", 0.05)
     end = threading.Event()
     with pytest.raises(UnansweredError):
-        await desk.work(lambda _: end.wait())
+        await query_threads.work(lambda _: end.wait())
     end.set()

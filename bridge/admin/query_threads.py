@@ -39,13 +39,13 @@ class QueryRunner(Protocol):
         """Return the query's result. Raises StoreUnavailableError."""
 
 
-class Desk:
+class QueryThreads:
     """Reads and changes the store; any number of calls in parallel. Made inside the running loop."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._loop = asyncio.get_running_loop()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="query")
         self._local = threading.local()
         """The connection of each thread, which is kept: opening one costs more than most queries."""
         self._connections: set[Connection] = set()
@@ -119,8 +119,8 @@ class DryRuns:
     A thread cannot be ended from outside, so all work in it must end by its own bounds.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, query_threads: QueryThreads) -> None:
+        self._query_threads = query_threads
         self._lead = asyncio.Semaphore()
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="playground")
@@ -134,7 +134,7 @@ class DryRuns:
         self._waiting += 1
         try:
             async with self._lead:
-                return await self._desk.work(lambda _: work())
+                return await self._query_threads.work(lambda _: work())
         finally:
             self._waiting -= 1
 
