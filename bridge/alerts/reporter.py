@@ -23,11 +23,14 @@ from bridge.store.interface import Store
 from bridge.store.report_log import ReportTarget, claim_report, note_sent, set_targets, target_states
 
 if TYPE_CHECKING:
+    from bridge.identity import Identity
     from bridge.operations.report import Report
 
 CHECK_SECONDS = 30.0
 CLAIM_SECONDS = 300.0
 """Seconds for which a process claims a report. After a failure nobody tries it again before."""
+AT_ONCE = 4
+"""Reports that are sent at once: a mail server may refuse many connections."""
 STOP_SECONDS = 5.0
 """Seconds that a stop waits for a report that is being sent."""
 
@@ -73,6 +76,8 @@ class Reporter:
         self._ask = ask
         self._clock = clock
         self._send = send
+        self._identity: Identity | None = None
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._sent: dict[ReportTarget, float] = {}
         """Reports that were sent, each with its time, until the store has noted it."""
 
@@ -100,7 +105,7 @@ class Reporter:
             # Nothing is owed for the time before a receiver was configured.
             await self._store.change(partial(set_targets, new=new, now=now))
         due = [
-            self._send_due(target, each, dues[target], now)
+            self._send_due(target, each, dues[target])
             for target, each in receivers.items()
             if target in states and states[target].sent_for < dues[target] and states[target].claimed_until <= now
         ]
@@ -108,16 +113,22 @@ class Reporter:
 
     async def _receivers(self) -> Mapping[ReportTarget, _Receiver]:
         config = self._config()
-        identity = await self._store.identity(config.store.identity_key)
+        if self._identity is None:
+            self._identity = await self._store.identity(config.store.identity_key)
+        digest = self._identity.digest
         return {
-            ReportTarget(name, identity.digest(url.encode())): _Receiver(
-                settings, url, target_label(at, url, f"reports.{name}")
-            )
+            ReportTarget(name, digest(url.encode())): _Receiver(settings, url, target_label(at, url, f"reports.{name}"))
             for name, settings in config.reports.items()
             for at, url in enumerate(settings.to)
         }
 
-    async def _send_due(self, target: ReportTarget, to: _Receiver, due_at: float, now: float) -> None:
+    async def _send_due(self, target: ReportTarget, to: _Receiver, due_at: float) -> None:
+        async with self._places:
+            await self._send_alone(target, to, due_at)
+
+    async def _send_alone(self, target: ReportTarget, to: _Receiver, due_at: float) -> None:
+        # Others may have taken their time.
+        now = self._clock()
         claim = partial(claim_report, target=target, due_at=due_at, now=now, until=now + CLAIM_SECONDS)
         if not await self._store.change(claim):
             return

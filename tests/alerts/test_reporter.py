@@ -15,7 +15,7 @@ import pytest
 
 from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.report_text import report_message
-from bridge.alerts.reporter import CLAIM_SECONDS, Reporter, last_due
+from bridge.alerts.reporter import AT_ONCE, CLAIM_SECONDS, Reporter, last_due
 from bridge.alerts.targets import Message, send_message
 from bridge.app import running
 from bridge.config.model import Config, ReportSettings, WeeklyTime
@@ -167,6 +167,30 @@ async def test_a_receiver_that_takes_nothing_is_tried_again_and_the_others_get_t
         await sender.check()
     assert (len(target.taken), len(other.taken)) == (2, 1)
     await other.server.close()
+
+
+async def test_forty_clients_get_theirs_a_few_at_a_time(store: SqlStore, query_threads: QueryThreads) -> None:
+    clock, lock = Clock(DUE - DAY), threading.Lock()
+    sent: list[str] = []
+    under_way, most = 0, 0
+
+    def send(url: str, _: Message) -> str | None:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        sent.append(url)
+        with lock:
+            under_way -= 1
+        return None
+
+    wanted = settings(*(f"json://client-{number}/x" for number in range(40)))
+    sender = Reporter(lambda: configured(wanted), store, query_threads.ask, clock, send)
+    await sender.check()
+    clock.now = DUE
+    await sender.check()
+    assert sorted(sent) == sorted(wanted.to)
+    assert most <= AT_ONCE
 
 
 async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(

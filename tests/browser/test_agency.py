@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, expect
 
-from bridge.event import EventState
+from bridge.event import EventState, timestamp
 from bridge.operations.chatbots import is_silent
 from bridge.operations.figures import change, lasting, percent
 from bridge.operations.tally import PERIODS, TallyTotals
@@ -204,6 +204,14 @@ async def test_the_operator_finds_the_troubled_and_the_silent_client(agency: Age
     ]
     assert {row[0].split()[0]: row[3:5] for row in rows} == {
         name: [percent(totals[name].share), lasting(totals[name].quantile(0.5))] for name in scene.CHATBOTS
+    }
+    times = await person.page.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [7, 8].map(at => row.cells[at].querySelector('time')?.dateTime))"
+    )
+    last = {each.chatbot: timestamp(each.received_at) for each in accepted}
+    signed = {each.chatbot: timestamp(each.received_at) for each in agency.sent.leads}
+    assert {row[0].split()[0]: pair for row, pair in zip(rows, times, strict=True)} == {
+        name: [last.get(name), signed.get(name)] for name in scene.CHATBOTS
     }
     assert await person.barriers() == []
 
