@@ -47,8 +47,9 @@ class Person:
 
     def _failed(self, request: Request) -> None:
         # Chromium fetches the icon on its own time, and a page asks for its live parts: both are given up where the
-        # page is left before the answer.
+        # page is left before the answer. A download ends the way to another page.
         goes_with_its_page = "/static/icon.svg" in request.url or request.resource_type == "fetch"
+        goes_with_its_page = goes_with_its_page or request.url.partition("?")[0].endswith(".csv")
         if not (goes_with_its_page and request.failure == "net::ERR_ABORTED"):
             self.complaints.append(f"{request.url}: {request.failure}")
 

@@ -32,6 +32,19 @@ async def full(dashboard: Dashboard) -> None:
     await dashboard.send(lead(), key=b"another-key-of-good-length")
 
 
+async def selecting(person: Person) -> AsyncIterator[str]:
+    """Save a view of the leads, and go on until the question before a replay."""
+    page = person.page
+    await page.goto("/leads?state=dead&days=7")
+    await page.get_by_label("Name of this view").fill("Lost this week")
+    await page.get_by_role("button", name="Save the view").click()
+    await page.get_by_label("Select all").check()
+    yield "leads-selected"
+    await page.get_by_role("button", name="Replay …").click()
+    await expect(person.heading("Replay the selected leads?")).to_be_visible()
+    yield "selection"
+
+
 async def pages(person: Person, event: str) -> AsyncIterator[str]:
     """Go to each page, one after the other; gives a name for its picture."""
     page = person.page
@@ -49,6 +62,8 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await page.get_by_role("button", name="Show personal data").click()
     await expect(page.get_by_text("Personal data is masked")).to_have_count(0)
     yield "lead-shown"
+    async for name in selecting(person):
+        yield name
     await page.goto("/tools/completeness")
     await page.get_by_role("button", name="Ask the destinations").click()
     await expect(page.locator("#inquiry")).to_contain_text("done", timeout=15_000)
