@@ -108,9 +108,12 @@ async def in_each(looks: Sequence[Look], person: Person, look: Callable[[str], A
         await look(f"{window}-{scheme}")
 
 
-@pytest.mark.parametrize(
+in_one_or_all_looks = pytest.mark.parametrize(
     "looks", [pytest.param(LOOKS[:1], id="one"), pytest.param(LOOKS, id="all", marks=pytest.mark.thorough)]
 )
+
+
+@in_one_or_all_looks
 async def test_every_page_is_whole_and_open_to_all(
     dashboard: Dashboard, person: Person, album: Path | None, looks: Sequence[Look]
 ) -> None:
@@ -130,7 +133,10 @@ async def test_every_page_is_whole_and_open_to_all(
     assert faults == []
 
 
-async def test_a_leads_words_do_no_harm(dashboard: Dashboard, person: Person, album: Path | None) -> None:
+@in_one_or_all_looks
+async def test_a_leads_words_do_no_harm(
+    dashboard: Dashboard, person: Person, album: Path | None, looks: Sequence[Look]
+) -> None:
     whole = "ab <b>c</b> " * 8_533 + "the end"
     await dashboard.delivered(
         FirstName=MARKUP, LastName=HEBREW, Email="ada@example.com", Content=whole, URI="javascript:window.ran=1"
@@ -155,5 +161,5 @@ async def test_a_leads_words_do_no_harm(dashboard: Dashboard, person: Person, al
             await person.page.screenshot(path=album / f"hostile-{how}.png", full_page=True)
         assert await person.barriers() == [], how
 
-    await in_each(LOOKS, person, look)
+    await in_each(looks, person, look)
     assert await person.page.evaluate("window.ran") is None

@@ -179,7 +179,7 @@ async def test_rows_are_gone_through_by_keyboard(dashboard: Dashboard, person: P
         await expect(person.heading("Grace G. · G…@example.com")).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [320, 390, 640])
+@pytest.mark.parametrize("width", [320, *(pytest.param(each, marks=pytest.mark.thorough) for each in (390, 640))])
 async def test_a_phone_has_a_bar_of_four_entries(dashboard: Dashboard, person: Person, width: int) -> None:
     """A window of 1280 pixels at 200 % zoom is one of 640."""
     await dashboard.delivered()

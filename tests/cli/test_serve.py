@@ -65,6 +65,7 @@ def serving(place: "Place") -> Iterator[Serving]:
         yield serving
 
 
+@pytest.mark.thorough
 def test_the_commands_work_beside_it_and_it_notices_what_they_change(place: "Place", serving: Serving) -> None:
     listen = serving.until("ready")["listen"]
     place("lanes", "pause", "crm")
@@ -98,6 +99,7 @@ def test_what_cannot_be_served_is_one_line(place: "Place", monkeypatch: pytest.M
     assert "folder" in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_second_one_is_refused_by_name(place: "Place", serving: Serving) -> None:
     serving.until("ready")
 
@@ -111,6 +113,7 @@ def test_a_second_one_is_refused_by_name(place: "Place", serving: Serving) -> No
     assert serving.stop() == 0
 
 
+@pytest.mark.thorough
 def test_warnings_are_shown_and_it_starts(place: "Place") -> None:
     place.configure(CONFIGURATION.replace("${TOKEN}", "${TOKEN:-default-token}"))
     del place.environ["TOKEN"]
@@ -122,6 +125,7 @@ def test_warnings_are_shown_and_it_starts(place: "Place") -> None:
         assert b"destinations.crm.auth.bearer: warning: " in serving.process.stderr.read()
 
 
+@pytest.mark.thorough
 def test_signals_are_taken_from_the_beginning(place: "Place") -> None:
     """SIGHUP kills, and SIGTERM is ignored by the first process of a container, unless somebody handles them."""
     with Serving(place) as hurried:

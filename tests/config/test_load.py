@@ -260,6 +260,7 @@ def test_a_hostile_file_takes_no_longer_than_two_honest_ones(case: str, tmp_path
     assert _seconds(read, HOSTILE[case]) < 2 * full
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("case", HOSTILE)
 def test_without_libyaml_the_same_limits_hold(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_reader, "_LOADER", yaml.SafeLoader)

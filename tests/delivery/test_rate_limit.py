@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,14 @@ from bridge.delivery.rate_limit import MOST_SLACK, MOST_UNDER_WAY, Pace, Slot
 from tests.simulation.clock import simulated
 
 LIMITS = [(1, 0.02), (7, 0.1), (20, 1.0), (100, 0.5), (190, 10.0), (5, 3600.0)]
+LARGE = 100
+"""From so many requests on, a test takes seconds."""
+
+
+def each(limits: Sequence[tuple[int, float]]) -> pytest.MarkDecorator:
+    """Run a test for each limit."""
+    marked = [pytest.param(*limit, marks=pytest.mark.thorough if limit[0] >= LARGE else ()) for limit in limits]
+    return pytest.mark.parametrize(("requests", "per"), marked)
 
 
 async def _sent(requests: int, per: float, count: int) -> list[float]:
@@ -29,7 +38,7 @@ def _windows(sent: list[float], per: float) -> list[int]:
     return [sum(start <= at < start + per for at in sent) for start in sent]
 
 
-@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@each(LIMITS)
 def test_no_window_sees_more_than_the_limit_and_hardly_less(requests: int, per: float) -> None:
     sent = simulated(_sent(requests, per, int(requests * 2.5) + 2))
     windows = _windows(sent, per)
@@ -38,7 +47,7 @@ def test_no_window_sees_more_than_the_limit_and_hardly_less(requests: int, per: 
     assert sum(full) / len(full) >= 0.93 * requests
 
 
-@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@each(LIMITS)
 @given(stalls=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.2, 0.6]), min_size=1, max_size=12))
 @settings(deadline=None, max_examples=30)
 def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per: float, stalls: list[float]) -> None:
@@ -63,7 +72,7 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
     assert max(_windows(sent, per)) <= requests
 
 
-@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@each(LIMITS)
 @given(
     ways=st.lists(
         st.tuples(
@@ -117,7 +126,7 @@ def test_what_is_held_up_on_its_way_still_keeps_to_it_as_the_destination_counts(
 
 
 @pytest.mark.parametrize("windows", [0.0, 0.02, 0.3, 2.0])
-@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@each(LIMITS)
 def test_a_call_that_the_lane_has_waited_for_waits_for_nothing(requests: int, per: float, windows: float) -> None:
     """Else it would wait in its own time-out, and more so with each window."""
     waits: list[float] = []
@@ -144,7 +153,7 @@ def test_a_call_that_the_lane_has_waited_for_waits_for_nothing(requests: int, pe
 
 
 @pytest.mark.parametrize(("windows", "least"), [(0.0, 0.93), (10.0, 0.85)])
-@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@each(LIMITS)
 def test_quick_answers_cost_none_of_the_rate_and_slow_ones_a_tenth(
     requests: int, per: float, windows: float, least: float
 ) -> None:
@@ -164,7 +173,7 @@ def test_quick_answers_cost_none_of_the_rate_and_slow_ones_a_tenth(
     assert (len(sent) - 1) / (sent[-1] - sent[0]) >= least * requests / per
 
 
-@pytest.mark.parametrize(("requests", "per"), [limit for limit in LIMITS if limit[1] >= 2.0])
+@each([limit for limit in LIMITS if limit[1] >= 2.0])
 @given(delays=st.lists(st.floats(0.0, MOST_SLACK * 0.99), min_size=1, max_size=20))
 @settings(deadline=None, max_examples=30)
 def test_requests_that_come_closer_on_their_way_still_keep_to_it(
@@ -175,7 +184,7 @@ def test_requests_that_come_closer_on_their_way_still_keep_to_it(
     assert max(_windows(arrived, per)) <= requests
 
 
-@pytest.mark.parametrize(("requests", "per"), LIMITS)
+@each(LIMITS)
 @given(owners=st.lists(st.tuples(st.integers(0, 40), st.floats(0.0, 2.0)), min_size=2, max_size=6))
 @settings(deadline=None, max_examples=30)
 def test_owners_one_after_the_other_keep_to_it_together(

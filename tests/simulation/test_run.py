@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
 from tests.simulation.run import run
 from tests.simulation.world import Scenario, arrivals, cumulated
@@ -21,6 +23,7 @@ def test_everything_arrives_and_a_dead_process_is_followed_in_time() -> None:
     assert outcome.busiest < 0.1
 
 
+@pytest.mark.thorough
 def test_the_same_scenario_gives_the_same_outcome() -> None:
     outcomes = [dataclasses.replace(run(SMALL), wall=0.0) for _ in range(2)]
     assert outcomes[0] == outcomes[1]
