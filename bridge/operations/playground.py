@@ -160,9 +160,9 @@ def run_trial(
     return replace(tried, in_use=_tried(in_use, place, payload, now, allowance, reveal=True))
 
 
-def run_in_use(config: Config, place: RoutePosition, payload: bytes, now: float) -> TrialResult:
-    """Try the route in use on an event, with personal data masked. Raises OperatorError if the event cannot be used."""
-    return _tried(config, place, payload, now, PageBudget(), reveal=False)
+def run_in_use(config: Config, place: RoutePosition, payload: bytes, now: float, *, reveal: bool) -> TrialResult:
+    """Try the route in use on an event. Raises OperatorError if the event cannot be used."""
+    return _tried(config, place, payload, now, PageBudget(), reveal=reveal)
 
 
 def _tried(

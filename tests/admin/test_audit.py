@@ -157,6 +157,7 @@ async def test_looking_at_a_person_is_told_and_not_at_whom(desk: Desk, tmp_path:
     await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
     await desk.ask("GET", "/api/deliveries/1?reveal=true")
     await desk.see(f"/leads/{event['id']}", csrf=token)
+    await desk.see(f"/leads/{event['id']}/mask", csrf=token)
     form = {"csrf": token, "route": "acme:0", "yaml": "to: crm\nfields: {mail: Email}", "id": event["id"]}
     assert ADA in (await desk.see("/tools/playground", **form))[1]
     entries = await told(desk)

@@ -69,6 +69,15 @@ async def test_it_shows_the_difference_to_the_route_in_use(desk: Desk) -> None:
     own = '{"Email": "grace@example.com"}'
     page = (await desk.see("/tools/playground", **form, yaml=edited, event=own))[1]
     assert rows(page)[0] == ["email", "same", "grace@example.com"]
+    assert await reveals(desk) == 1
+    # What is shown here is shown on the page of the lead too, and the other way round, as long as a reveal lasts.
+    assert "ada@example.com" in (await desk.see(f"/leads/{event}"))[1]
+    assert "ada@example.com" in (await desk.see("/tools/playground"))[1]
+    await desk.see(f"/leads/{event}/mask", csrf=form["csrf"])
+    assert "ada@example.com" not in (await desk.see("/tools/playground"))[1]
+    await desk.see(f"/leads/{event}", csrf=form["csrf"])
+    assert "ada@example.com" in (await desk.see("/tools/playground"))[1]
+    assert await reveals(desk) == 2
     # The route in use needs an address.
     page = (
         await desk.see(

@@ -58,6 +58,7 @@ class LeadPages:
         actions: ActionEndpoints,
         screen: Screen,
         dry_runs: DryRuns,
+        reveals: Reveals,
         clock: Callable[[], float],
     ) -> None:
         self._api = api
@@ -65,7 +66,7 @@ class LeadPages:
         self._actions = actions
         self._screen = screen
         self._clock = clock
-        self._reveals = Reveals(api.audit, clock)
+        self._reveals = reveals
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the page."""

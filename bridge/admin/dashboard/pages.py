@@ -22,6 +22,7 @@ from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.dashboard.reveals import Reveals
 from bridge.admin.dashboard.trouble import next_path, waited
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.export import LeadExports
@@ -65,12 +66,13 @@ class Pages:
         self.troubles = self._screen.troubles
         self._lead_list = LeadListPages(api, groups.exports, self._screen, clock)
         self._selection = LeadSelectionPage(api, actions, self._screen)
-        self._leads = LeadPages(api, actions, self._screen, dry_runs, clock)
+        reveals = Reveals(api.audit, clock)
+        self._leads = LeadPages(api, actions, self._screen, dry_runs, reveals, clock)
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
         self._problems = ProblemPages(api, actions, problems, self._screen, clock)
         self._reconcile = ReconcilePages(api, groups.reconcile, self._screen)
-        self._playground = PlaygroundPage(api, self._screen, dry_runs, clock)
+        self._playground = PlaygroundPage(api, self._screen, dry_runs, reveals, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of all pages."""

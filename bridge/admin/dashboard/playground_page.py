@@ -11,6 +11,7 @@ from bridge.admin.api import ReadEndpoints, audience, permit_event
 from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.configuration import without_secrets
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
+from bridge.admin.dashboard.reveals import Reveals
 from bridge.admin.endpoint import UnansweredError, status_of
 from bridge.admin.query_threads import DryRuns
 from bridge.config.reload import Files
@@ -34,8 +35,11 @@ EXAMPLE = """{
 class PlaygroundPage:
     """The page and its form."""
 
-    def __init__(self, api: ReadEndpoints, screen: Screen, dry_runs: DryRuns, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, api: ReadEndpoints, screen: Screen, dry_runs: DryRuns, reveals: Reveals, clock: Callable[[], float]
+    ) -> None:
         self._api = api
+        self._reveals = reveals
         self._dry_runs = dry_runs
         self._screen = screen
         self._clock = clock
@@ -59,8 +63,10 @@ class PlaygroundPage:
         )
         if event is None:
             return self._page(caller, place, {"yaml": text, "event": EXAMPLE})
+        reveal = self._reveals.until(caller, event.row.id) is not None
+        trial = partial(playground.run_in_use, config, place, event.payload, now, reveal=reveal)
         try:
-            shown = await self._dry_runs.attempt(partial(playground.run_in_use, config, place, event.payload, now))
+            shown = await self._dry_runs.attempt(trial)
         except OperatorError as error:
             shown = TrialResult((str(error),))
         return self._page(caller, place, {"yaml": text, "id": event.row.id}, event, shown)
@@ -116,7 +122,7 @@ class PlaygroundPage:
         beginning = parse_fields(request_schemas.EventIdRequest, form).id
         await permit_event(self._api.query_threads, caller, beginning)
         event = await self._api.query_threads.ask(partial(events.show, beginning=beginning))
-        await self._api.audit.note(caller, Action.REVEAL, Subject.EVENT, event.row.id, where="playground")
+        await self._reveals.begin(caller, event.row.id, where="playground")
         return bytes(event.payload)
 
     def _files(self) -> Files:
@@ -142,6 +148,7 @@ class PlaygroundPage:
         status: int = 200,
     ) -> DashboardPage:
         offered = playground.places(self._api.config(), caller.chatbots)
+        reveal = event is not None and self._reveals.until(caller, event.row.id) is not None
         page = self._screen.page(
             "playground.html",
             caller,
@@ -149,8 +156,9 @@ class PlaygroundPage:
             chosen=f"{place.chatbot}:{place.at}" if place else "",
             said_before={name: said.get(name, "") for name in ("yaml", "event", "id")},
             event=event.row if event else None,
-            person=person_label(event.payload, audience(caller)) if event else "",
-            payload=presentation.payload_value(event.payload, reveal=False) if event else None,
+            person=person_label(event.payload, audience(caller, reveal=reveal)) if event else "",
+            payload=presentation.payload_value(event.payload, reveal=reveal) if event else None,
+            masked=not reveal,
             in_use=in_use,
             tried=tried,
             differences=playground.differences(tried.in_use, tried) if tried and tried.in_use else [],

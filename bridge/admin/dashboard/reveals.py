@@ -11,7 +11,7 @@ from typing import Final
 from bridge.admin.audit_log import AuditLog
 from bridge.admin.authentication import Caller
 from bridge.admin.dashboard.page import Holder, holder_of
-from bridge.operations.audit import Action, Subject
+from bridge.operations.audit import Action, Entry, Subject
 
 REVEAL_SECONDS: Final = 15 * 60.0
 """Time for which one click shows the personal data of a lead."""
@@ -32,15 +32,18 @@ class Reveals:
         self._clock = clock
         self._until: OrderedDict[tuple[Holder, str], float] = OrderedDict()
 
-    async def begin(self, caller: Caller, event: str) -> float:
+    async def begin(self, caller: Caller, event: str, where: str | None = None) -> float:
         """Show a lead from now on, after an entry in the audit log; return the end. A second call changes nothing.
+
+        `where` is the page, for the entry, if it is not the lead's own.
 
         Raises StoreUnavailableError if the entry cannot be written.
         """
         shown = self.until(caller, event)
         if shown is not None:
             return shown
-        await self._audit.note(caller, Action.REVEAL, Subject.EVENT, event)
+        facts = {"where": where} if where else {}
+        await self._audit.keep(Entry(caller.who(), Action.REVEAL, Subject.EVENT, event, facts=facts))
         end = self._clock() + REVEAL_SECONDS
         if caller.session is not None:
             self._until[holder_of(caller), event] = end
