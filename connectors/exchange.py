@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import orjson
@@ -28,6 +28,7 @@ CALLS_LIMIT: Final = 10
 
 _MARGIN: Final = 4_096
 """Bytes after the limit that are masked too, so that no secret is cut in two."""
+_WINDOW: Final = BODY_LIMIT + _MARGIN
 _SHORTEST: Final = 6
 """Minimum number of characters of a credential that is searched in a text."""
 _NAMES: Final = r"(?:access|refresh|id|api|auth|bearer|session)_?token|token|client_?secret|secret|password|api_?key"
@@ -55,24 +56,24 @@ class Exchange:
     """True if the call had records of other people too."""
 
 
-@dataclass(slots=True, repr=False)
-class _Call:
-    """A call with the parts of each record; `answer` is kept so that its identity stays unique."""
+class _Call(NamedTuple):
+    """A request with its result, of long bodies the beginning. Texts are made only of what is kept."""
 
-    exchange: Exchange
+    method: str
+    url: URL
+    headers: Mapping[str, str]
+    body: bytes | None
     answer: object
+    """The object that the connector got of a shared call, kept so that its identity stays unique."""
+    status: int | None
+    received: bytes | None
+    fault: str | None
     owner: str | None
     """Record that the call was made for; None for a shared call."""
-    parts: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
-
-
-class _Answer(NamedTuple):
-    """Result of a request."""
-
-    given: object
-    status: int | None
-    body: bytes | None
-    fault: str | None
+    parts: dict[str, tuple[object, object]]
+    """By record: its item of the request, and of the answer."""
+    sizes: tuple[int, int]
+    """Bytes of the body and of the answer."""
 
 
 _concerned: ContextVar[str | None] = ContextVar("concerned", default=None)
@@ -114,52 +115,43 @@ class ExchangeLog:
         fault: str | None = None,
     ) -> None:
         """Keep a request and its answer. `answer` is the object that the connector gets, for `part`."""
-        try:  # noqa: SIM105 - `suppress` costs more
-            self._note(method, url, headers, body, _Answer(answer, status, received, fault))
-        except Exception:  # noqa: BLE001, S110 - a fault here must not change the outcome of a call
-            pass
-
-    def _note(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, answer: "_Answer") -> None:
         owner = self._only or _concerned.get()
         count = self._counts[owner] = self._counts.get(owner, 0) + 1
         if count > CALLS_LIMIT:
             return
         if owner is None:
-            place = self._address(url.origin(), ())
-            exchange = Exchange(method, place, None, answer.status, None, answer.fault, shared=True)
+            call = _Call(method, url, headers, None, answer, status, None, fault, None, {}, (0, 0))
         else:
-            credentials = _credentials(headers)
-            sent, received = self._text(body, credentials), self._text(answer.body, credentials)
-            place = self._address(url, credentials)
-            exchange = Exchange(method, place, sent, answer.status, received, answer.fault)
-        self._calls.append(_Call(exchange, answer.given, owner))
+            sizes = len(body or b""), len(received or b"")
+            body, received = body and body[:_WINDOW], received and received[:_WINDOW]
+            call = _Call(method, url, headers, body, None, status, received, fault, owner, {}, sizes)
+        self._calls.append(call)
 
     def part(self, answer: object, record_id: str, sent: object, received: object) -> None:
         """Keep the parts of a shared call that belong to one record: bytes, texts or JSON values; None if unknown."""
         for call in self._calls:
             if call.owner is None and call.answer is answer and answer is not None:
-                call.parts[record_id] = self._part(sent), self._part(received)
+                call.parts[record_id] = sent, received
                 return
 
     def of(self, record_id: str) -> list[Exchange]:
         """Return the exchanges of one record, in the order of the requests."""
-        found = []
-        for call in self._calls:
-            if call.owner == record_id:
-                found.append(call.exchange)
-            elif call.owner is None:
-                sent, received = call.parts.get(record_id, (None, None))
-                found.append(replace(call.exchange, sent=sent, received=received))
-        return found[:CALLS_LIMIT]
+        mine = [call for call in self._calls if call.owner is None or call.owner == record_id]
+        return [self._exchange(call, record_id) for call in mine[:CALLS_LIMIT]]
 
-    def _part(self, value: object) -> str | None:
-        if value is None:
-            return None
-        try:
-            made = value if isinstance(value, bytes) else value.encode() if isinstance(value, str) else _dumped(value)
-        except (TypeError, ValueError):
-            return None
-        return self._text(made, ())
+    def _exchange(self, call: _Call, record_id: str) -> Exchange:
+        shared = call.owner is None
+        if shared:
+            credentials: Sequence[str] = ()
+            sent, received = call.parts.get(record_id, (None, None))
+            place = self._address(call.url.origin(), ())
+        else:
+            credentials = _credentials(call.headers)
+            sent, received = call.body, call.received
+            place = self._address(call.url, credentials)
+        sides = zip((sent, received), call.sizes, strict=True)
+        texts = [self._text(_dumped(each), size, credentials) for each, size in sides]
+        return Exchange(call.method, place, texts[0], call.status, texts[1], call.fault, shared)
 
     def _address(self, url: URL, credentials: Sequence[str]) -> str:
         text = str(url)
@@ -169,16 +161,18 @@ class ExchangeLog:
             text = str(url.update_query(hidden) if hidden else url)
         return self._masked(text, credentials)[:URL_LIMIT]
 
-    def _text(self, body: bytes | None, credentials: Sequence[str]) -> str | None:
+    def _text(self, body: bytes | None, size: int, credentials: Sequence[str]) -> str | None:
+        """Return the text of a body, of which there are `size` bytes in all if that is more."""
         if body is None:
             return None
-        text = self._masked(
-            body[: BODY_LIMIT + _MARGIN].decode("utf-8", "replace").replace("\0", "\ufffd"), credentials
-        )
-        if len(body) > BODY_LIMIT + _MARGIN:
+        size = max(size, len(body))
+        text = self._masked(body[:_WINDOW].decode("utf-8", "replace").replace("\0", "\ufffd"), credentials)
+        if size > _WINDOW:
             # The end may hold the beginning of a secret.
             text = text[: max(0, len(text) - _MARGIN)]
-        return text if len(text) <= BODY_LIMIT and len(body) <= BODY_LIMIT + _MARGIN else _cut(text, len(body))
+        elif len(text) <= BODY_LIMIT:
+            return text
+        return f"{text[:BODY_LIMIT]}… [cut: {size:,} bytes in all]"
 
     def _masked(self, text: str, credentials: Sequence[str]) -> str:
         text = self._secrets.mask(text)
@@ -219,9 +213,12 @@ def _credentials(headers: Mapping[str, str]) -> list[str]:
     return [part for value in values if len(part := value.partition(" ")[2] or value) >= _SHORTEST]
 
 
-def _cut(text: str, size: int) -> str:
-    return f"{text[:BODY_LIMIT]}… [cut: {size:,} bytes in all]"
-
-
-def _dumped(value: object) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+def _dumped(value: object) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode(errors="replace")
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return None

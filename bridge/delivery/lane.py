@@ -20,7 +20,7 @@ from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner, call_allowance, log_attempt, refused_whole
 from bridge.delivery.batching import BatchItem
 from bridge.delivery.clock import LaneClock
-from bridge.delivery.exchanges import Exchanges, kept_text
+from bridge.delivery.exchanges import Exchanges
 from bridge.delivery.lane_state import LaneState, ReadPlan
 from bridge.delivery.preparation import Preparation
 from bridge.delivery.rate_limit import Slot
@@ -264,8 +264,9 @@ class Lane:
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                     continue
+                now = self._time.now()
                 settlements = [
-                    each.with_exchange(kept_text(exchanges, item.record.id))
+                    self._exchanges.settled(each, exchanges, item.record.id, now)
                     for each, item in zip(self._decide(part, outcomes, call, decided_at), part, strict=True)
                 ]
                 if parts:

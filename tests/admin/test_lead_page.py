@@ -70,7 +70,7 @@ async def test_an_operator_sees_what_was_sent_and_answered(desk: Desk) -> None:
     token = await log_in(desk)
     masked = (await desk.see(f"/leads/{event}"))[1]
     assert "What was sent and answered" not in masked
-    assert "Requests and answers are kept for 7 days." in masked
+    assert "Requests and answers are kept for 7 days;" in masked
     shown = (await desk.see(f"/leads/{event}", csrf=token))[1]
     sent, answer = re.findall(r'<pre tabindex="0" dir="auto">(.*?)</pre>', shown, re.DOTALL)
     assert orjson.loads(sent.replace("&#34;", '"')) == desk.crm.records[0]

@@ -12,7 +12,7 @@ from bridge.store.driver import Driver
 from bridge.store.exchanges import exchanges_of
 from bridge.store.schema import exchanges
 from bridge.store.sql import SqlStore
-from connectors.base import Outcome, Reason, Record, Rejected, exchange_log
+from connectors.base import Delivered, Outcome, Reason, Record, Rejected, exchange_log
 from tests.building import all_delivered, routed
 from tests.delivery.test_lane import Rig
 from tests.store.test_sql import rows
@@ -93,3 +93,33 @@ async def test_a_connector_that_sends_nothing_leaves_nothing(store: SqlStore, dr
     await rig.settled(1)
     await rig.stop()
     assert rows(driver, exchanges) == []
+
+
+@pytest.mark.each_engine
+async def test_under_load_only_some_delivered_attempts_keep_theirs(
+    store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that failed, or has a warning, keeps it always."""
+    monkeypatch.setattr("bridge.delivery.exchanges.DELIVERED_BURST", 2.0)
+    await store.accept([routed("crm", Email=f"{number}@example.com") for number in range(6)])
+    rig = Rig(store, driver, concurrency=1)
+
+    async def call(records: Sequence[Record]) -> None:
+        if log := exchange_log.get():
+            log.note("POST", URL("https://crm.example"), {}, b"{}", status=200, received=b"{}")
+
+    def answer(records: Sequence[Record]) -> Sequence[Outcome]:
+        email = records[0].fields["email"]
+        if email == "3@example.com":
+            return [Rejected(Reason.REFUSED, "no")]
+        return [Delivered(warning="a field was left out" if email == "4@example.com" else None)]
+
+    rig.connector.before, rig.connector.answer = call, answer
+    await rig.start()
+    await rig.settled(6)
+    assert [row.delivery_id for row in rows(driver, exchanges)] == [1, 2, 4, 5]
+    await store.accept([routed("crm")])
+    rig.advance(0.2)
+    await rig.settled(7)
+    await rig.stop()
+    assert [row.delivery_id for row in rows(driver, exchanges)] == [1, 2, 4, 5, 7]
