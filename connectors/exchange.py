@@ -128,9 +128,12 @@ class ExchangeLog:
         self._calls.append(call)
 
     def part(self, answer: object, record_id: str, sent: object, received: object) -> None:
-        """Keep the parts of a shared call that belong to one record: bytes, texts or JSON values; None if unknown."""
-        for call in self._calls:
-            if call.owner is None and call.answer is answer and answer is not None:
+        """Keep the parts of a shared call that belong to one record: bytes, texts or JSON values; None if unknown.
+
+        `answer` is the answer of `HttpSession`, which names the call; None stands for the last shared call.
+        """
+        for call in reversed(self._calls):
+            if call.owner is None and (answer is None or call.answer is answer):
                 call.parts[record_id] = sent, received
                 return
 

@@ -222,8 +222,17 @@ class ResultsReader:
                 self._record_key = context.expressions.expression(results.match.record, template_names(context))
             self._result_key = expression(results.match.result, context, "results", "match", "result", more=_RESULT).of
 
-    def outcomes(self, answer: Answer, records: Sequence[Record], now: float) -> list[Outcome]:
-        """Return the outcomes of the records, in their order. `now` is in seconds since the epoch."""
+    def outcomes(
+        self,
+        answer: Answer,
+        records: Sequence[Record],
+        now: float,
+        matched: Callable[[Record, Any], None] | None = None,
+    ) -> list[Outcome]:
+        """Return the outcomes of the records, in their order. `now` is in seconds since the epoch.
+
+        Calls `matched` with each record and its result, None if it has none.
+        """
         values = self._reader.success(answer, now)
         if not isinstance(values, dict):
             return [values] * len(records)
@@ -232,6 +241,9 @@ class ResultsReader:
             return [self._reader.unreadable(answer.status, results)] * len(records)
         # Without a single result, the settings or the destination are at fault rather than each record.
         blame = Blame.UNCLEAR if all(result is _NOTHING for result in results) else Blame.RECORD
+        if matched is not None:
+            for record, result in zip(records, results, strict=True):
+                matched(record, None if result is _NOTHING else result)
         return [self._outcome({**values, "result": result}, blame) for result in results]
 
     def is_matching(self) -> bool:

@@ -20,6 +20,7 @@ from connectors.base import (
     Rejected,
     SettingError,
     Vault,
+    exchange_log,
 )
 from connectors.http import redirect
 from connectors.http.answers import Reader, ResultsReader
@@ -194,7 +195,13 @@ class HttpConnector(Connector):
         result = await self._write(request)
         if not isinstance(result, Answer):
             return [result] * len(parts)
-        return results.outcomes(result, records, self._now())
+        log, bodies = exchange_log.get(), {part.record.id: part.body for part in parts}
+
+        def keep(record: Record, own: object) -> None:
+            if log is not None:
+                log.part(result, record.id, bodies[record.id], own)
+
+        return results.outcomes(result, records, self._now(), keep)
 
     def _sendable(self, results: ResultsReader, record: Record) -> "_Part | Rejected":
         try:

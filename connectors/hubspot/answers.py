@@ -3,9 +3,11 @@
 Nothing is assumed: a record counts as written only if a successful answer has a result for it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
@@ -115,6 +117,26 @@ def read_batch(
     if unexplained > results.count(None):
         return [each if isinstance(each, HubSpotProblem) else None for each in results]
     return results
+
+
+def own_items(
+    body: bytes | None, answer: Answer, found: Sequence[tuple[str, "Stored | HubSpotProblem | None"]]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield for each record of a batch, by its trace id, its own item of the request and of the answer, or None.
+
+    `found` is what `read_batch` made of the answer. An error that names several records belongs to none of them.
+    """
+    inputs = {each.get("objectWriteTraceId"): each for each in _objects(orjson.loads(body or b"null"), "inputs")}
+    document = _object(answer)
+    results = {each.get("id"): each for each in _objects(document, "results")}
+    errors = {}
+    for each in _objects(document, "errors"):
+        context = each.get("context")
+        named = context.get("objectWriteTraceId") if isinstance(context, dict) else None
+        if isinstance(named, list) and len(named) == 1:
+            errors[str(named[0])] = each
+    for trace, result in found:
+        yield trace, inputs.get(trace), results.get(result.id) if isinstance(result, Stored) else errors.get(trace)
 
 
 def read_search_result(answer: Answer) -> str | Retry | None:

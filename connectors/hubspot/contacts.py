@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from connectors.base import Blame, Reason, Rejected, Retry
+from connectors.base import Blame, Reason, Rejected, Retry, exchange_log
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
@@ -13,6 +13,7 @@ from connectors.hubspot.answers import (
     Stored,
     is_success,
     is_unwritten,
+    own_items,
     read_batch,
     read_record,
     read_search_result,
@@ -139,6 +140,10 @@ class Contacts:
         self._refusals.understood()
         asked = [(lead.record.id, lead.found or (lead.key[1] if lead.key else "")) for lead in leads]
         found = read_batch(answer, asked, _value_of(name), self._secrets)
+        if log := exchange_log.get():
+            named = zip((lead.record.id for lead in leads), found, strict=True)
+            for record_id, sent, received in own_items(request.body, answer, list(named)):
+                log.part(answer, record_id, sent, received)
         silent = all(each is None for each in found)
         return [
             _Refused(each, record_outcome(each, answer.status))

@@ -14,8 +14,12 @@ from connectors.exchange import BODY_LIMIT, CALLS_LIMIT
 from connectors.http_client.answer import Answer
 from connectors.http_client.masking import Secrets
 from connectors.http_client.tokens import Token, TokenSource
+from connectors.testing import Sandbox
+from connectors.testing.hubspot import HubSpotSandbox
+from tests.connectors import building as http
 from tests.connectors.building import answers, raw_server, sends
 from tests.connectors.http_client.test_session import session
+from tests.connectors.hubspot import building as hubspot
 
 
 @contextlib.contextmanager
@@ -155,3 +159,34 @@ async def test_a_shared_call_shows_nobody_the_others() -> None:
         (f"{raw.url}/note-of-bob", "bob", 207),
     ]
     assert [(each.url, each.sent, each.received) for each in third] == [(f"http://127.0.0.1:{raw.port}", None, None)]
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+async def test_hubspots_batch_shows_each_lead_its_own_items(*, echoes: bool) -> None:
+    leads = [hubspot.lead(number) for number in range(3)]
+    refused = hubspot.lead(3, Email="not an address")
+    async with HubSpotSandbox(echoes_trace_ids=echoes) as crm:
+        with logged(*(each.id for each in (*leads, refused))) as log:
+            await hubspot.deliver(crm, *leads, refused)
+    for number, record in enumerate(leads):
+        written = [each for each in log.of(record.id) if each.received is not None]
+        assert written
+        for each in written:
+            assert f"lead{number}@example.com" in (each.sent or "")
+            texts = f"{each.sent} {each.received} {each.url}"
+            assert not any(f"lead{other}@" in texts for other in range(3) if other != number)
+            assert each.shared
+
+
+async def test_an_http_batch_shows_each_record_its_own_items() -> None:
+    made = http.records(3)
+    async with Sandbox() as crm:
+        target = http.connector(crm.url, results={"each": "answer.results", "ok": "result.ok"})
+        with logged(*(each.id for each in made)) as log:
+            await target.deliver(made)
+        await target.close()
+    for record in made:
+        (exchange,) = log.of(record.id)
+        assert json.loads(exchange.sent or "") == dict(record.fields)
+        assert json.loads(exchange.received or "")["ok"] is True
+        assert exchange.shared
