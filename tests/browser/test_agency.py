@@ -391,6 +391,59 @@ async def test_the_problems_are_all_in_one_list_with_their_number_in_the_navigat
     assert await person.barriers() == []
 
 
+async def test_a_clients_user_sees_its_own_numbers_and_nothing_of_others(
+    agency: Agency, person: Person, chromium: Browser
+) -> None:
+    context = await chromium.new_context(base_url=person.page.url)
+    client = Person(await context.new_page())
+    await client.log_in(agency.sent.environ["CLIENT"])
+    own, of_others = (
+        {name for each in agency.sent.leads if (each.chatbot in scene.CLIENTS) is mine for name in each.deliveries}
+        for mine in (True, False)
+    )
+    assert own & of_others, "they share a destination"
+    foreign = {*scene.CHATBOTS, *scene.DESTINATIONS, scene.REMOVED} - own - {*scene.CLIENTS}
+    for path in (
+        *("", "leads", "chatbots", f"chatbots/{scene.TROUBLED}", "destinations", f"destinations/{max(own)}"),
+        *("problems", "problems/quarantine", "tools", "tools/report?days=30", "tools/completeness?span=30d"),
+        "tools/playground",
+    ):
+        await client.page.goto(f"/{path}")
+        shown = await client.page.content()
+        assert [name for name in sorted(foreign) if re.search(rf"\b{name}\b", shown)] == [], path
+        assert await client.barriers() == []
+    today = day_of(time.time())
+    for days in PERIODS:
+        report = await (await client.page.request.get(f"/api/report?days={days}")).json()
+        totals = counted_totals(agency.sent, today, days)
+        assert {each["chatbot"]: each["numbers"]["leads"] for each in report["chatbots"]} == {
+            name: totals[name].received for name in scene.CLIENTS
+        }
+        for part, numbers in (
+            ("leads", "received"),
+            ("dead", "dead"),
+            ("waiting", "waiting"),
+            ("delivered", "delivered"),
+        ):
+            counted = sum(getattr(totals[name], numbers) for name in scene.CLIENTS)
+            assert report["whole"]["numbers"][part] == counted, part
+    await client.page.goto("/destinations")
+    dead = agency.counted(DeliveryState.DEAD)
+    assert {row[0]: int(row[4]) for row in await client.rows()} == {
+        name: sum(dead[chatbot, name] for chatbot in scene.CLIENTS) for name in own
+    }
+    other = next(lead for lead in agency.sent.leads if lead.chatbot == scene.SILENT)
+    assert client.complaints == []
+    for path in (
+        f"leads/{other.event_id}",
+        f"chatbots/{scene.SILENT}",
+        f"destinations/{min(foreign & {*scene.DESTINATIONS})}",
+    ):
+        await client.page.goto(f"/{path}")
+        await expect(client.heading("There is no such page")).to_be_visible()
+    await context.close()
+
+
 async def test_the_operator_replays_one_clients_dead_letters(agency: Agency, person: Person) -> None:
     """The last test of the module, because it changes the scene."""
     await person.page.goto("/chatbots")

@@ -13,8 +13,9 @@ from bridge.store import chatbot_queries
 from bridge.store.commands import pause_lane
 from bridge.store.interface import Pause
 from bridge.store.migrate import migrate
-from bridge.store.schema import deliveries, events, quarantine
+from bridge.store.schema import deliveries, events, quarantine, tally
 from bridge.store.sqlite import SqliteDriver
+from bridge.store.tally import day_of
 from tests.building import FakeConnector, chatbot, config, destination, route
 
 NOW = 1_800_000_000.0
@@ -84,3 +85,30 @@ def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(
     (sample,) = problems.sampled(connection, own, VIEWER).values()
     assert sample.event == (2).to_bytes(16).hex()
     assert "Zebulon" not in sample.person
+
+
+def test_the_list_has_every_kind(connection: Connection) -> None:
+    add(connection, 1, "acme")
+    settle(connection, 1, "crm", "refused")
+    add(connection, 2, "acme")
+    settle(connection, 2, "crm", None, warning="phone was left out")
+    add(connection, 3, "acme")
+    row = {"event_seq": 3, "route": "old", "destination": "old", "contact": 1, "state": "pending", "due_at": NOW}
+    connection.execute(insert(deliveries).values(**row))
+    add(connection, 4, "acme", state="unrecognised")
+    for number, day in enumerate(range(30, 20, -1), 5):
+        add(connection, number, "hotel")
+        counted = {"chatbot": "hotel", "destination": "", "state": "accepted", "bucket": 0, "writer": "accept"}
+        connection.execute(insert(tally).values(day=day_of(NOW) - day, count=1, **counted))
+    request = {"received_at": NOW, "digest": bytes(32), "signature": "t=1", "body": b"{}", "room": "stale"}
+    connection.execute(insert(quarantine).values(chatbot="acme", **request))
+    pause_lane(connection, "mail", Pause("operator", "a new account", since=NOW - 60))
+    found = find_problems(connection, CONFIG, NOW, [Finding("Warnings", "a warning", "Correct the file.", 1)])
+    assert [each.kind for each in found] == list(ProblemKind), "one of each, the worst first"
+    assert all(each.why and each.fix and each.count + (each.kind in {"paused", "unowned"}) for each in found)
+    assert {each.key: dict(each.chatbots) for each in found if each.kind in {"removed", "silent"}} == {
+        "removed-old": {"acme": 1},
+        "silent-hotel": {"hotel": 1},
+    }
+    timeless = {ProblemKind.CONFIGURATION, ProblemKind.UNOWNED}
+    assert all((each.latest_at is None) == (each.kind in timeless) for each in found)
