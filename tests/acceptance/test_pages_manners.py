@@ -156,6 +156,15 @@ async def test_days_are_those_of_tokyo(agency: Agency, person: Person, back: int
     assert links == [f"/leads/{each.event_id}" for each in reversed(sent)]
 
 
+async def test_each_step_of_a_leads_way_has_a_line_of_its_own(agency: Agency, person: Person) -> None:
+    await person.page.goto(f"/leads/{agency.typical()['delivered']}")
+    steps = person.page.locator("#way li")
+    assert await steps.count() > 2
+    tops = await steps.evaluate_all("steps => steps.map(step => step.getBoundingClientRect().top)")
+    assert tops == sorted(set(tops))
+    assert set(await steps.evaluate_all("steps => steps.map(step => getComputedStyle(step).display)")) == {"list-item"}
+
+
 async def test_forced_colours_hide_nothing(person: Person) -> None:
     await person.page.emulate_media(forced_colors="active")
     for path in ("/", "/leads", "/destinations", "/problems"):

@@ -5,7 +5,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -124,7 +124,9 @@ class Agency:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, leads: int = scene.LEADS) -> AsyncIterator[Agency]:
+async def serving(
+    folder: Path, *, leads: int = scene.LEADS, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Agency]:
     """Write the scene into an empty folder, and run a bridge on it and a CRM behind it that takes everything."""
     taken: list[str] = []
 
@@ -147,9 +149,9 @@ async def serving(folder: Path, *, leads: int = scene.LEADS) -> AsyncIterator[Ag
 
     async with TestServer(crm, host="127.0.0.1") as server:
         url = str(server.make_url("")).rstrip("/")
-        sent = await asyncio.to_thread(scene.build, folder, url, time.time(), leads=leads)
+        sent = await asyncio.to_thread(scene.build, folder, url, clock(), leads=leads)
         with mock.patch.object(Admin, "application", noted):
-            async with app.running(*load_files(sent.config, sent.environ)) as running:
+            async with app.running(*load_files(sent.config, sent.environ), clock) as running:
                 yield Agency(sent, running, routes, taken)
 
 
