@@ -72,4 +72,4 @@ def test_the_api_does_what_its_document_says(described: Any, mode: GenerationMod
             assert mode is GenerationMode.NEGATIVE
     # Else it would have been the door that was tested, not what is behind it. Wrong requests may lack the token.
     assert not answers.keys() & ({401, 429} if mode is GenerationMode.POSITIVE else {429})
-    assert answers[200 if mode is GenerationMode.POSITIVE else 400] > 5 * examples
+    assert answers[200 if mode is GenerationMode.POSITIVE else 400] > min(5 * examples, 50)

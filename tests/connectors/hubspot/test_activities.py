@@ -103,6 +103,17 @@ async def test_what_was_found_out_is_not_asked_again() -> None:
         assert len(crm.notes) == 2
 
 
+async def test_a_time_out_that_hubspot_answers_leaves_open_what_was_written() -> None:
+    async with HubSpotSandbox() as crm:
+        await deliver(crm, lead(1, REMARK, Email="lead0@example.com"))
+        target, record = connector(crm), lead(0, REMARK)
+        crm.faults.next(Fault.answers(408, written=True), on="notes/batch/create")
+        (outcome,) = await target.deliver([record])
+        ids(await target.deliver([again(record, outcome)]))
+        await target.close()
+        assert len(crm.notes) == 2
+
+
 async def test_a_lane_that_begins_anew_looks_again() -> None:
     """Another process may have created it meanwhile."""
     async with HubSpotSandbox() as crm:
