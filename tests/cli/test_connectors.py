@@ -25,6 +25,16 @@ def test_a_new_connector_holds_its_contract(place: "Place", options: tuple[str, 
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) >= 25
 
 
+def test_new_connectors_pass_a_strict_type_checker(place: "Place") -> None:
+    """The packages have `py.typed`, so an author's checker knows the types of the contract."""
+    assert place("connectors", "new", "one_crm", "plugins").exit_code == 0
+    assert place("connectors", "new", "--batch", "many_crm", "plugins").exit_code == 0
+    options = ["--strict", "--config-file", os.devnull, "--cache-dir", os.devnull, "--no-error-summary"]
+    command = [sys.executable, "-m", "mypy", *options, *map(str, (place.folder / "plugins").glob("*.py"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=place.folder)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
 def test_a_new_connector_is_a_plugin(place: "Place") -> None:
     assert place("connectors", "new", "my_crm", "plugins").exit_code == 0
     result = place("connectors", "show", "my_crm", "--plugins", "plugins", "--json")
