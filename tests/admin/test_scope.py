@@ -349,6 +349,20 @@ async def test_numbers_are_the_clients_own(clients: Clients) -> None:
     assert "Configuration" not in tools
 
 
+async def test_no_search_finds_another_clients_person(clients: Clients) -> None:
+    person = await clients.all(f"/api/events?chatbot={OTHER_BOT}", "events")
+    for asked in ({"person_part": "Zelda-Planted"}, {"email_part": "@example.com"}, {"phone": PERSON["PhoneNumber"]}):
+        _, found = await clients.ask("POST", "/api/events/search", ADMIN, json=asked)
+        assert {each["id"] for each in found["events"]} & {each["id"] for each in person}, asked
+        _, found = await clients.ask("POST", "/api/events/search", CLIENT, json=asked)
+        assert {each["chatbot"] for each in found["events"]} <= {OWN_BOT}, asked
+    for wanted in ("Zelda-Planted", PERSON["PhoneNumber"], clients.other.event, clients.other.event[:8]):
+        status, where = await clients.raw("POST", "/leads", CLIENT, data={"who": wanted})
+        assert status == 303, wanted
+        _, body = await clients.raw("GET", where, CLIENT)
+        assert not leaks(clients, body, wanted), wanted
+
+
 async def test_the_playground_knows_no_other_clients_destination(clients: Clients) -> None:
     async def attempt(text: str, token: str = CLIENT, **fields: str) -> str:
         form = {"csrf": "", "route": f"{OWN_BOT}:0", "yaml": text, "event": "{}", **fields}
