@@ -63,11 +63,14 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     yield Visit("events", "/leads")
     for what, query in _event_filters(fullness):
         yield Visit(f"events, {what}", f"/leads?{urlencode(query)}")
+    newest = ".".join(str(fullness.events - number) for number in range(100))
     for what, query in _lead_filters(fullness):
         yield Visit(f"leads, {what}", f"/leads?{urlencode(query)}")
         yield Visit(f"leads, {what}, as a file", f"/leads.csv?{urlencode(query)}")
-        newest = ".".join(str(fullness.events - number) for number in range(100))
         yield Visit(f"leads, {what}, shown already", f"/leads?{urlencode({**query, 'rows': newest})}")
+    for action in ("replay", "discard"):
+        selected = {"action": action, "all": "yes", "rows": newest}
+        yield Visit(f"leads, the question before a {action} of all of a page", "/leads/selection", selected)
     yield Visit("deliveries", "/deliveries")
     for what, query in _delivery_filters(fullness):
         yield Visit(f"deliveries, {what}", f"/deliveries?{urlencode(query)}")

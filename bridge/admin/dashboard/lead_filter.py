@@ -98,11 +98,12 @@ class LeadFilter:
 
     def criteria(self, now: float, chatbots: frozenset[str] | None, before: int | None, limit: int) -> Criteria:
         """Return the criteria of a page of leads, of which the reader sees those of `chatbots`."""
-        since, until = self._period(now)
+        since, until = self.period(now)
         query = LeadQuery(self.state, self.chatbot, self.destination, since, until)
         return lead_criteria(query, chatbots, before, limit)
 
-    def _period(self, now: float) -> tuple[float | None, float | None]:
+    def period(self, now: float) -> tuple[float | None, float | None]:
+        """Return the first moment of the days, and the first after them; None without a bound."""
         zone = _zone(self.zone)
         first, last = self.first, self.last
         if self.days:

@@ -4,6 +4,7 @@ import contextlib
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from aiohttp import web
@@ -111,15 +112,18 @@ class LeadListPages:
         return [replace(each, before=before, chatbots=caller.chatbots) for each in search.criteria]
 
     async def _deliveries(self, caller: Caller, request: web.Request) -> DashboardPage:
+        names = ("chatbot", "destination", "state", "reason", "warning", "since", "until", "from", "to", "zone")
+        fields = {name: request.query.get(name, "") for name in names}
+        days = LeadFilter.of({name: fields[name] for name in ("from", "to", "zone")})
         wanted = parse_fields(request_schemas.DeliveryListRequest, request.query)
-        page = self._api.deliveries_shown(caller, wanted)
-        names = ("chatbot", "destination", "state", "reason", "warning", "since", "until")
+        bounds = zip(("since", "until"), days.period(self._clock()), strict=True)
+        dated = {name: datetime.fromtimestamp(moment, UTC) for name, moment in bounds if moment is not None}
         config = self._api.config()
         return self._screen.page(
             "deliveries.html",
             caller,
-            {"page": page},
-            said_before={name: request.query.get(name, "") for name in names},
+            {"page": self._api.deliveries_shown(caller, wanted.model_copy(update=dated))},
+            said_before={**fields, "zone": days.zone},
             chatbots=_with(wanted.chatbot, [each for each in config.chatbots if caller.sees(each)]),
             destinations=_destinations(config, caller, wanted.destination),
             states=list(DeliveryState),
