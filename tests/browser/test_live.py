@@ -185,8 +185,8 @@ async def test_a_phone_has_a_bar_of_four_entries(dashboard: Dashboard, person: P
     await dashboard.delivered()
     await dashboard.dead(lead(), lead(Email="ada@example.com"))
     page = person.page
-    await page.set_viewport_size({"width": width, "height": 640})
     await person.log_in()
+    await page.set_viewport_size({"width": width, "height": 640})
     bar = page.get_by_role("navigation", name="Main")
     entries = bar.locator("> a:visible, > details > summary")
     await expect(entries).to_have_text(["Home", "Leads", "Problems (1)", "More"])

@@ -21,6 +21,7 @@ LABELS: Final = MappingProxyType(
         "until": "Until",
         "yaml": "The route, as YAML",
         "event": "An event, as JSON",
+        "name": "Name",
     }
 )
 """Fields that people write in, each with its label. Only a form with one of them is shown again."""
