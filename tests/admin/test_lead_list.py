@@ -160,7 +160,8 @@ async def test_rows_stay_and_new_leads_are_counted(desk: Desk) -> None:
     assert listed(page) == first, "a row stays, whatever became of it"
     page = (await desk.see(f"/leads?rows={shown}&chatbot=acme"))[1]
     assert '<a href="/leads?chatbot=acme">2 new leads</a>' in page
-    assert (await desk.see("/leads?rows=1.x"))[0] == 400
+    for wrong in ("1.x", "1..2", ".".join(["1"] * 101), "9" * 30):
+        assert (await desk.see(f"/leads?rows={wrong}"))[0] == 400, wrong
     assert "3 new leads" in (await desk.see("/leads?rows="))[1]
 
 

@@ -61,7 +61,7 @@ class LeadListPages:
         criteria = self._criteria(caller, search, chosen, before, now)
         newest = search is None and before is None
         if "rows" in fields:
-            shown = numbers("rows", fields["rows"])
+            shown = numbers("rows", fields["rows"], PAGE)
             page = partial(list_shown, seqs=shown, audience=audience(caller), chatbots=caller.chatbots)
             new = partial(count_new, criteria=criteria, shown=set(shown)) if newest else _none
         else:

@@ -14,7 +14,7 @@ from bridge.admin.dashboard.lead_search import LEADS
 from bridge.admin.dashboard.page import FormFields, PageResponse, Screen
 from bridge.admin.dashboard.trouble import next_path
 from bridge.operations.lead_selection import select_deliveries
-from bridge.store.commands import BulkAction
+from bridge.store.commands import IDS_LIMIT, BulkAction
 from bridge.store.interface import PAGE
 
 SELECTION: Final = "/leads/selection"
@@ -40,7 +40,7 @@ class LeadSelectionPage:
             raise RequestRefusedError(400, f"action: must be one of {', '.join(BulkAction)}") from None
         back = next_path(form.get("back", ""))
         back = back if back.startswith(LEADS) else LEADS
-        ids, again = (numbers(name, form.get(name, "")) for name in ("ids", "again"))
+        ids, again = (numbers(name, form.get(name, ""), IDS_LIMIT) for name in ("ids", "again"))
         if form.get("sure") == "yes" and (ids or again):
             run = await self._actions.begin_chosen(caller, act, ids, again)
             where = f"/problems/runs/{run.id}?{urlencode({'back': back})}"
@@ -64,10 +64,6 @@ class LeadSelectionPage:
 async def _selected(request: web.Request, form: FormFields) -> list[int]:
     """Return the numbers of the selected leads: all of the page, or those with a check mark."""
     if form.get("all") == "yes":
-        found = numbers("rows", form.get("rows", ""))
-    else:
-        # The form was read before; a name that stands in it several times is in this copy only.
-        found = numbers("lead", ".".join(map(str, (await request.post()).getall("lead", []))))
-    if len(found) > PAGE:
-        raise RequestRefusedError(400, f"lead: at most {PAGE} leads can be selected at once")
-    return found
+        return numbers("rows", form.get("rows", ""), PAGE)
+    # The form was read before; a name that stands in it several times is in this copy only.
+    return numbers("lead", ".".join(map(str, (await request.post()).getall("lead", []))), PAGE)
