@@ -111,7 +111,7 @@ def day(connection: Connection, now: float, only: AbstractSet[str] | None = None
     accepted = [0] * HOURS
     for at, count in connection.execute(query):
         accepted[min(max(int(at), 0), HOURS - 1)] += count
-    return Day(float(since), accepted, _states(connection, first_delivery(connection, low), only), low == first)
+    return Day(float(since), accepted, _states(connection, low, only), low == first)
 
 
 def dead_letter_causes(connection: Connection) -> list[DeadLetterCause]:
@@ -160,12 +160,15 @@ def warned_deliveries(connection: Connection, since: float) -> tuple[WarnedDeliv
     return tuple(WarnedDeliveries(*row) for row in connection.execute(query))
 
 
-def _states(connection: Connection, first: int | None, only: AbstractSet[str] | None) -> dict[DeliveryState, int]:
+def _states(connection: Connection, low: int, only: AbstractSet[str] | None) -> dict[DeliveryState, int]:
+    """Count the deliveries of the events from a number on, by state."""
+    first = first_delivery(connection, low)
     if first is None:
         return {}
     query = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
     if only is not None:
-        query = query.select_from(deliveries.join(events)).where(events.c.chatbot.in_(only))
+        # With a bound for each table: an engine does not know that later deliveries are of later events.
+        query = query.select_from(deliveries.join(events)).where(events.c.seq >= low, events.c.chatbot.in_(only))
     return {DeliveryState(state): count for state, count in connection.execute(query)}
 
 

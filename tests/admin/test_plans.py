@@ -32,7 +32,7 @@ from bridge.store.url import driver_for
 from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
 from tests.benchmarks.program import NOWHERE, setup
 from tests.benchmarks.visitor import visitor
-from tests.benchmarks.visits import visits
+from tests.benchmarks.visits import CLIENT_CHATBOTS, scoped_visits, visits
 
 FULLNESS = Fullness(events=20_000, dead=200, pending=200, odd=200)
 SPANS = {"SPAN": 500, "READ_SPAN": 100, "LOOK_SPAN": 100, "WAITING_SPAN": 500}
@@ -40,7 +40,7 @@ READ_ROWS = 4_000
 """Rows of events and deliveries that one statement may read: a fifth of the events, a tenth of the deliveries."""
 STEPS_OF_A_ROW = 12
 """Instructions of SQLite's machine for a row that is counted or put into an order, at most."""
-TOKEN = "the-token-of-an-operator"
+TOKEN, CLIENT = "the-token-of-an-operator", "the-token-of-a-client"
 
 Asked = tuple[str, Any]
 """A statement and its parameters."""
@@ -114,7 +114,7 @@ def test_an_old_backlog_is_not_looked_for_among_all_that_came_since(
 async def visit(store: str) -> None:
     """Have somebody ask for everything there is of a full store."""
     ports = dict.fromkeys(DESTINATIONS, NOWHERE)
-    with setup(ports, store=store, chatbots=CHATBOTS, admin_token=TOKEN) as made:
+    with setup(ports, store=store, chatbots=CHATBOTS, admin_token=TOKEN, clients={CLIENT: CLIENT_CHATBOTS}) as made:
         driver = driver_for(store)
         migrate(driver.engine())
         fill(driver, FULLNESS, time.time())
@@ -129,6 +129,9 @@ async def visit(store: str) -> None:
 def ask_for_all(port: int) -> None:
     with visitor(port, TOKEN) as who:
         for each in visits(who, FULLNESS):
+            who.ask(each.path, each.form)
+    with visitor(port, CLIENT) as who:
+        for each in scoped_visits():
             who.ask(each.path, each.form)
 
 

@@ -77,19 +77,26 @@ def setup(
     *,
     chatbots: Mapping[str, Sequence[str]] | None = None,
     admin_token: str | None = None,
+    clients: Mapping[str, Sequence[str]] | None = None,
     encryption_key: str | None = None,
 ) -> Iterator[Setup]:
     """Write a configuration in which every lead goes to all the destinations, given by name and port.
 
     `store` is the URL of a database; without one the store is embedded, in the configuration's own folder. With
-    `chatbots` there are these, each with where its leads go; the leads that are sent are those of `website`.
+    `chatbots` there are these, each with where its leads go; the leads that are sent are those of `website`. `clients`
+    are users who see some chatbots only, each by their token.
     """
     folder = Path(tempfile.mkdtemp(prefix="leadbridge-bench-"))
     try:
         port, admin = _free_ports(2)
-        server = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin}"}
+        server: dict[str, Any] = {"listen": f"127.0.0.1:{port}", "admin": f"127.0.0.1:{admin}"}
         if admin_token:
             server["admin_token"] = admin_token
+        if clients:
+            server["users"] = [
+                {"name": f"client-{number}", "token": token, "role": "operator", "chatbots": [*theirs]}
+                for number, (token, theirs) in enumerate(clients.items())
+            ]
         settings = {
             "server": server,
             "store": {

@@ -18,6 +18,8 @@ _LINK: Final = re.compile(r'<a[^>]* href="(/[a-z./]*)["?]')
 _LINKING: Final = ("/", "/leads", "/chatbots", "/destinations", "/problems", "/tools")
 """Pages whose links are followed."""
 _LOST: Final = {"state": "dead", "chatbot": "clinic-north", "destination": "salesforce"}
+CLIENT_CHATBOTS: Final = ("hotel", "clinic-north")
+"""Chatbots of a client's user."""
 _PLACE: Final = re.compile(r"\{\w+\}")
 
 
@@ -45,6 +47,17 @@ def visits(who: Visitor, fullness: Fullness) -> Sequence[Visit]:
     described: Mapping[str, Any] = who.know("/api/openapi.json")["paths"]
     told = [path for path, methods in described.items() if "get" in methods and not _PLACE.search(path)]
     return [*known, *(Visit(path, path) for path in dict.fromkeys([*linked, *told]) if path not in asked)]
+
+
+def scoped_visits() -> Sequence[Visit]:
+    """Give the pages that a client's user, who sees `CLIENT_CHATBOTS`, loads."""
+    paths = (
+        *("/", "/leads", "/leads?state=dead", "/leads?state=pending", "/leads?state=warning&days=30", "/leads?days=1"),
+        *("/deliveries?state=dead", "/chatbots", "/chatbots/hotel", "/destinations", "/destinations/mail"),
+        *("/problems", "/problems/quarantine", "/tools/report?days=92", "/tools/flow", "/tools/completeness?span=30d"),
+    )
+    found = [Visit(f"a client, {path}", path) for path in paths]
+    return [*found, *(Visit(f"a client, search, {each}", "/leads", {"who": each}) for each in ("rson.77", FAITHFUL))]
 
 
 def _one(who: Visitor, state: str) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ from tests.benchmarks.load import Load
 from tests.benchmarks.measures.postgresql import server
 from tests.benchmarks.person import Timed, look, rest, timed
 from tests.benchmarks.program import NOWHERE, Setup, setup
+from tests.benchmarks.visits import CLIENT_CHATBOTS
 
 LOADS = 5
 """How often everything is asked for; the slowest counts."""
@@ -42,7 +43,7 @@ PAGES = 10.0
 """Pages per second: twenty people who each look at one for two seconds."""
 ACK_MS = 10.0
 AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
-TOKEN = "the-token-of-the-benchmark"
+TOKEN, CLIENT = "the-token-of-the-benchmark", "the-token-of-a-client"
 
 Latencies = list[list[float]]
 """Milliseconds, by round."""
@@ -67,12 +68,18 @@ async def _measure(bench: Bench, engine: str) -> list[Figure]:
         stack.enter_context(_own_machine())
         store = stack.enter_context(server()) if engine == "PostgreSQL" else None
         made = stack.enter_context(
-            setup(dict.fromkeys(DESTINATIONS, NOWHERE), store=store, chatbots=CHATBOTS, admin_token=TOKEN)
+            setup(
+                dict.fromkeys(DESTINATIONS, NOWHERE),
+                store=store,
+                chatbots=CHATBOTS,
+                admin_token=TOKEN,
+                clients={CLIENT: CLIENT_CHATBOTS},
+            )
         )
         await asyncio.to_thread(_prepare, bench, made, fullness)
         stack.enter_context(bench.serve(made, f"pages, {engine}"))
         receiving = _backends(store)
-        person = stack.enter_context(own("person", str(made.admin), TOKEN, str(fullness.events)))
+        person = stack.enter_context(own("person", str(made.admin), TOKEN, CLIENT, str(fullness.events)))
         times = await asyncio.to_thread(timed, person, min(LOADS, bench.rounds))
         for pid in _backends(store) - receiving:
             os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
