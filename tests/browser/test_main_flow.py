@@ -34,7 +34,7 @@ async def test_a_failed_lead_is_found_mended_and_seen_to_arrive(dashboard: Dashb
     await expect(state).to_contain_text("pending")
     await person.page.evaluate("window.loaded = 'once'")
     await person.page.get_by_text("The record under the configuration in use").click()
-    await person.page.get_by_role("heading", name="Content").click()
+    await person.page.get_by_role("heading", name="What the visitor sent").click()
     await expect(state).to_contain_text("delivered", timeout=MILLISECONDS)
     assert await person.page.evaluate("window.loaded") == "once"
     await expect(person.page.locator("main details")).to_have_attribute("open", "")
@@ -176,7 +176,7 @@ async def test_a_viewer_looks_and_cannot_act(dashboard: Dashboard, person: Perso
     ):
         await person.page.goto(path)
         buttons = await person.page.get_by_role("button").all_inner_texts()
-        assert set(buttons) <= {"Log out (viewer)", "Find", "Search", "Show", "Keyboard shortcuts"}, path
+        assert set(buttons) <= {"Log out (viewer)", "Find", "Search", "Show", "Keyboard shortcuts", "Copy the id"}, path
         assert "Adalbert" not in await person.page.content()
         for name in ("Playground", "Audit"):
             await expect(person.page.get_by_role("link", name=name)).to_have_count(0)
