@@ -237,7 +237,7 @@ async def test_another_clients_things_are_on_no_page_and_in_no_answer(clients: C
             continue
         options: dict[str, Any] = {}
         if method == "POST":
-            options = {"json": {}} if path.startswith("/api/") else {"data": {"csrf": "", "name": OTHER_BOT}}
+            options = {"json": {}} if path.startswith("/api/") else {"data": {"csrf": ""}}
         concrete, value = path, ""
         if "{" in path:
             value = clients.other.value(path)
