@@ -21,6 +21,8 @@ class AuditLog:
         self._store = store
         self._query_threads = query_threads
         self._clock = clock
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after each change, for what is shown from memory."""
 
     async def change(self, operation: Callable[[Connection], ActionResult]) -> ActionResult:
         """Run an operation, which writes its audit entries in the same transaction; see `QueryThreads.change`.
@@ -28,6 +30,7 @@ class AuditLog:
         If `operation` raises, nothing is changed and no entry is kept.
         """
         result = await self._query_threads.change(operation)
+        self.on_change()
         for entry in result.entries:
             log.info("audit", **entry.line())
         return result

@@ -38,6 +38,8 @@ class ProblemEndpoints:
         self._clock = clock
         self._read: dict[Scope, tuple[float, list[Problem]]] = {}
         """Time of the last reading of the open problems of each reader, and the problems."""
+        # Who has changed something sees it at once.
+        api.audit.on_change = self._read.clear
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints."""
@@ -137,7 +139,6 @@ class ProblemEndpoints:
         done = await self._api.audit.change(
             lambda connection: acknowledgement.acknowledge(connection, who, problem, only, now, days)
         )
-        self._read.clear()
         return schemas.ActionResultSchema(message=done.message)
 
     async def reopen(self, caller: Caller, request: request_schemas.CauseRequest) -> schemas.ActionResultSchema:
@@ -148,7 +149,6 @@ class ProblemEndpoints:
         done = await self._api.audit.change(
             lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now)
         )
-        self._read.clear()
         return schemas.ActionResultSchema(message=done.message)
 
     async def preview(self, caller: Caller, request: request_schemas.RecoveryRequest) -> schemas.ExtentSchema:

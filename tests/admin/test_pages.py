@@ -88,12 +88,17 @@ async def test_a_form_without_its_token_changes_nothing(desk: Desk) -> None:
 
 async def test_a_lane_is_paused_and_resumed_by_forms(desk: Desk) -> None:
     token = await log_in(desk)
+    held = "An operator holds the lane"
+    assert held not in (await desk.see("/"))[1]
     status, page = await desk.see("/destinations/crm/pause", csrf=token)
     assert status == 200
     assert "paused until it is resumed" in page
     assert "Resume crm" in page
-    assert "paused until" not in (await desk.see("/"))[1]
+    home = (await desk.see("/"))[1]
+    assert "paused until" not in home
+    assert held in home, "at once, although problems are remembered for some seconds"
     assert "resumed" in (await desk.see("/destinations/crm/resume", csrf=token))[1]
+    assert held not in (await desk.see("/"))[1]
 
 
 async def test_what_is_said_after_a_form_is_not_taken_by_a_page_that_refreshes_itself(desk: Desk) -> None:
