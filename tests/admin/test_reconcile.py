@@ -260,7 +260,7 @@ async def test_a_viewer_looks_and_nobody_else_begins_one(place: Place) -> None:
     assert (await place.see("/tools/completeness", csrf=csrf(page), span="1h"))[0] == 403
     assert (await place.ask("GET", ONLINE))[1]["inquiries"] == []
     await place.inquire()
-    assert "1 of 1 records" in (await place.see("/tools/completeness/1"))[1]
+    assert "1 of 1 record," in (await place.see("/tools/completeness/1"))[1]
 
 
 async def test_a_destination_that_is_configured_anew_is_not_asked_on(
