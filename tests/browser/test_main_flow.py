@@ -122,7 +122,9 @@ async def test_the_keyboard_is_enough(dashboard: Dashboard, person: Person) -> N
     await keyboard.press("Enter")
     passed = await person.tab_to("State")
     assert passed == ["State"], "the skip link leads past the menu"
-    assert await person.tab_to("Show") == ["Chatbot", "Destination", "Received", "Show"]
+    # A date has a stop for each of its parts.
+    passed = list(dict.fromkeys(await person.tab_to("Show")))
+    assert passed == ["Chatbot", "Destination", "Received", "From", "To", "Show"]
     await keyboard.press("/")
     await keyboard.type("ada@")
     await keyboard.press("Enter")
