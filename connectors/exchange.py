@@ -31,11 +31,18 @@ _MARGIN: Final = 4_096
 _WINDOW: Final = BODY_LIMIT + _MARGIN
 _SHORTEST: Final = 6
 """Minimum number of characters of a credential that is searched in a text."""
-_NAMES: Final = r"(?:access|refresh|id|api|auth|bearer|session)_?token|token|client_?secret|secret|password|api_?key"
-_TOKEN: Final = re.compile(
-    rf"""("(?:{_NAMES}|assertion)"\s*:\s*")(?:[^"\\]|\\.)*|\b((?:{_NAMES}|assertion)=)[^&\s"']+""", re.IGNORECASE
+_NAMES: Final = (
+    r"[\w.-]{0,40}(?:token|secret|passw(?:or)?d|assertion|authorization|(?:access|api|private|signing)[_-]?key)"
+    r"[\w-]{0,10}"
 )
-"""A member of JSON, or a field of a form, whose name says that it holds a credential."""
+_TOKEN: Final = re.compile(
+    rf"""(\\"{_NAMES}\\"\s*:\s*\\")(?:[^"\\]|\\[^"])*"""
+    rf"""|("{_NAMES}"\s*:\s*")(?:[^"\\]|\\.)*"""
+    rf"""|("{_NAMES}"\s*:\s*)(?!null|true|false)[^\s",}}\]\[{{]+"""
+    rf"""|(?<![\w.-])({_NAMES}=)[^&\s"']+""",
+    re.IGNORECASE,
+)
+"""A member of JSON, also of JSON in a text, or a field of a form, whose name says that it holds a credential."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -182,7 +189,7 @@ class ExchangeLog:
         for each in credentials:
             text = text.replace(each, MASK)
         if _may_name_a_token(text.lower()):
-            text = _TOKEN.sub(lambda found: f"{found[1] or found[2]}{MASK}", text)
+            text = _TOKEN.sub(lambda found: f"{found[found.lastindex or 0]}{MASK}", text)
         return text
 
 
@@ -207,7 +214,7 @@ exchange_log: ContextVar[ExchangeLog | None] = ContextVar("exchange_log", defaul
 
 def _may_name_a_token(text: str) -> bool:
     """Return False for nearly every text, because looking for parts of the names costs less than the pattern."""
-    return "token" in text or "secret" in text or "password" in text or "assertion" in text or "key" in text
+    return any(each in text for each in ("token", "secret", "passw", "assertion", "authorization", "key"))
 
 
 def _credentials(headers: Mapping[str, str]) -> list[str]:

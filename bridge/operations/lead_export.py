@@ -1,11 +1,13 @@
 """Leads as lines of a CSV file (RFC 4180), page by page. Reads only.
 
 A cell is a text that a stranger wrote, and a spreadsheet computes a cell that begins like a formula. Such a cell gets
-an apostrophe in front, which spreadsheets show as the mark of a text.
+an apostrophe in front, which spreadsheets show as the mark of a text. Spreadsheets skip blanks before a formula, read
+full-width signs as signs, and may split a cell at semicolons, tabs or lines; each of these beginnings gets one too.
 """
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -43,7 +45,11 @@ COLUMNS: Final = (
 CUT: Final = f"The file ends here, after {EXPORT_LIMIT} leads. Choose fewer days to get the older ones."
 """First cell of the last line if there are more leads."""
 _STATES: Final = (DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.DEAD, DeliveryState.DISCARDED)
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+_SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_BEGINNING: Final = re.compile(rf'[\t\r\n]|[\s\0\u200b\ufeff"]*[{_SIGNS}]')
+"""The beginning of a cell that may be a formula."""
+_PART: Final = re.compile(rf'(?<=[;\t\r\n])(?=(?:[^\S\t\r\n]|[\0\u200b\ufeff"])*[{_SIGNS}])')
+"""A place in a cell where a formula begins if the spreadsheet splits the cell there."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,4 +95,6 @@ def _cells(event: EventRow, payload: bytes, deliveries: Sequence[DeliveryRow], a
 
 def _safe(cell: str) -> str:
     text = cell[:CELL_LIMIT]
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    blank = len(text) - len(text.lstrip())
+    safe = text[:blank] + _PART.sub("'", text[blank:])
+    return f"'{safe}" if _BEGINNING.match(text) else safe

@@ -105,6 +105,30 @@ def test_no_cell_is_a_formula() -> None:
     assert cells[7:] == wild[7:]
 
 
+@pytest.mark.parametrize(
+    ("written", "safe"),
+    [
+        (" =1+1", "' =1+1"),
+        ("\u00a0\u3000@SUM(A1)", "'\u00a0\u3000@SUM(A1)"),
+        ("\ufeff-1", "'\ufeff-1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("\uff0d1", "'\uff0d1"),
+        ("\uff20SUM(A1)", "'\uff20SUM(A1)"),
+        ("Ada;=1+1", "Ada;'=1+1"),
+        ('Ada; "=1+1"', 'Ada;\' "=1+1"'),
+        ("Ada\t=1+1", "Ada\t'=1+1"),
+        ("Ada\n=1+1", "Ada\n'=1+1"),
+        ("Ada\r@x", "Ada\r'@x"),
+        ("a-b; c=d", "a-b; c=d"),
+        ("\t" * 1_000 + "=1", "'" + "\t" * 1_000),
+    ],
+)
+def test_no_part_of_a_cell_is_a_formula(written: str, safe: str) -> None:
+    (((cell,)),) = csv.reader(io.StringIO(csv_lines([[written]]).decode(), newline=""))
+    assert cell == safe
+
+
 async def test_a_lead_cannot_write_a_formula(desk: Desk) -> None:
     await desk.send(FirstName='=HYPERLINK("http://evil.example")', LastName="@x", Email="-a@example.com")
     (line,) = await exported(desk, "reveal=true")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -104,6 +105,44 @@ async def test_no_credential_is_kept() -> None:
     assert "page=2" in exchange.url
     assert "David" in kept
     assert "record-77" in kept  # the id of a record is no credential
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"oauth_token": "hunter22", "name": "David"}',
+        '{"crm.refreshToken_v2" : "hunter22", "name": "David"}',
+        '{"hapikey": "hunter\\"22", "name": "David"}',
+        '{"private_key": "hunter22\\n", "name": "David"}',
+        '{"signing-key": "hunter22", "name": "David"}',
+        '{"headers": {"Authorization": "Token hunter22"}, "name": "David"}',
+        '{"password": 220022, "name": "David"}',
+        json.dumps({"echo": json.dumps({"access_token": "hunter22", "name": "David"})}),
+        '{"next": "https://crm.example/?hapikey=hunter22&page=2", "name": "David"}',
+        "user_password=hunter22&name=David",
+        "my-api-key=hunter22&name=David",
+    ],
+)
+async def test_a_credential_of_any_name_is_not_kept(body: str) -> None:
+    """A destination may answer with credentials that the settings do not have."""
+    async with raw_server(answers(b"200 OK", body.encode())) as raw, session() as made:
+        with logged() as log:
+            await made.send("POST", URL(raw.url), {}, body.encode())
+    (exchange,) = log.of("1")
+    for kept in (exchange.sent or "", exchange.received or ""):
+        assert "22" not in kept
+        assert "***" in kept
+        assert "David" in kept
+
+
+def test_names_of_tokens_are_found_in_bounded_time() -> None:
+    """The longest body of names that nearly are a token's."""
+    for piece in ('"', "a", '"a', "token", '"token', "-.", '"token":"', '\\"token', "=token"):
+        began = time.process_time()
+        with logged() as log:
+            log.note("POST", URL("http://crm.example/"), {}, ("key token " + piece * 9_000).encode())
+        assert log.of("1")
+        assert time.process_time() - began < 0.5
 
 
 async def test_a_token_is_not_kept_at_all() -> None:
