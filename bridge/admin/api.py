@@ -19,7 +19,7 @@ from bridge.delivery.supervisor import Lanes
 from bridge.errors import NotFoundError
 from bridge.operations import deliveries, events, quarantine
 from bridge.operations.audit import Action, Subject
-from bridge.operations.lanes import chatbots_of
+from bridge.operations.lanes import chatbots_by_destination
 from bridge.operations.masking import Audience
 from bridge.operations.report import span_before, span_until_today
 from bridge.store import queries
@@ -333,9 +333,10 @@ class ReadEndpoints:
         The quota of an account that other clients use too would tell a client how much they use it.
         """
         config, worked = self.config(), self._lanes.destinations
+        chatbots = chatbots_by_destination(config)
         return {
             name: list(worked[name].connector.quotas())
-            if name in worked and all(map(audience.sees, chatbots_of(config, name)))
+            if name in worked and all(map(audience.sees, chatbots.get(name, ())))
             else []
             for name in config.destinations
         }

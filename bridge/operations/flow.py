@@ -1,7 +1,7 @@
 """The flow of leads at the moment: chatbots, their routes and destinations, with the numbers of today. Reads only."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -82,9 +82,15 @@ class Flow:
     """In the order of the chatbots."""
     destinations: Sequence[FlowNode]
 
-    def remark(self, destination: str) -> str:
-        """Return the word about the trouble of a destination; empty if it has none."""
-        return next((each.remark for each in self.destinations if each.name == destination), "")
+    @property
+    def lines(self) -> Iterator[tuple[FlowNode, Sequence[tuple[FlowRoute, str]]]]:
+        """Each chatbot with its routes, and with the word about the trouble of their destinations."""
+        remarks = {each.name: each.remark for each in self.destinations}
+        found: dict[str, list[tuple[FlowRoute, str]]] = {}
+        for route in self.routes:
+            found.setdefault(route.chatbot, []).append((route, remarks.get(route.destination, "")))
+        for chatbot in self.chatbots:
+            yield chatbot, found.get(chatbot.name, ())
 
 
 def read_flow(connection: Connection, config: Config, now: float, only: AbstractSet[str] | None = None) -> Flow:
@@ -107,19 +113,17 @@ def read_flow(connection: Connection, config: Config, now: float, only: Abstract
 
     routes = _routes(config, names, [*waiting, *dead])
     found = [FlowRoute(*pair, routes[pair], summed([pair])) for pair in routes]
+    of_chatbot, of_destination = dict[str, list[tuple[str, str]]](), dict[str, list[tuple[str, str]]]()
+    for pair in routes:
+        of_chatbot.setdefault(pair[0], []).append(pair)
+        of_destination.setdefault(pair[1], []).append(pair)
     silent = {name for name, _ in silent_chatbots(connection, names, now)}
-    chatbots = [
-        _chatbot(name, summed([pair for pair in routes if pair[0] == name], today[name, ""]), silent) for name in names
-    ]
+    chatbots = [_chatbot(name, summed(of_chatbot.get(name, ()), today[name, ""]), silent) for name in names]
     lanes = {each.name: each for each in all_lanes(connection, list(config.destinations), now)}
     ends = dict.fromkeys(destination for _, destination in routes)
     if only is None:
         ends |= dict.fromkeys(config.destinations)
-    destinations = [
-        _destination(lanes[name], summed([pair for pair in routes if pair[1] == name]))
-        for name in ends
-        if name in lanes
-    ]
+    destinations = [_destination(lanes[name], summed(of_destination.get(name, ()))) for name in ends if name in lanes]
     return _ordered(chatbots, found, destinations)
 
 
@@ -131,8 +135,9 @@ def _routes(
     for name in names:
         for route in config.chatbots[name].routes:
             found.setdefault((name, route.destination), []).append(route.name)
+    known = {*names}
     for pair in owed:
-        if pair[0] in names:
+        if pair[0] in known:
             found.setdefault(pair, [])
     return dict(found)
 

@@ -36,12 +36,13 @@ def list_lanes(connection: Connection, config: Config, now: float, criteria: Lan
     rows = all_lanes(connection, list(config.destinations), now)
     if criteria is None:
         return rows
+    theirs = None if criteria.chatbot is None else chatbots_by_destination(config, {criteria.chatbot})
     return [
         row
         for row in rows
         if criteria.state in {None, row.state}
         and criteria.destination in {None, row.name}
-        and (criteria.chatbot is None or criteria.chatbot in chatbots_of(config, row.name))
+        and (theirs is None or row.name in theirs)
     ]
 
 
@@ -65,18 +66,27 @@ def own_lanes(connection: Connection, config: Config, now: float, only: Abstract
     ]
 
 
+def chatbots_by_destination(config: Config, only: AbstractSet[str] | None = None) -> dict[str, list[str]]:
+    """Return the names of the chatbots, or `only` of these, that have a route to each destination."""
+    found: dict[str, list[str]] = {}
+    for chatbot in config.chatbots.values():
+        if only is None or chatbot.name in only:
+            for name in dict.fromkeys(route.destination for route in chatbot.routes):
+                found.setdefault(name, []).append(chatbot.name)
+    return found
+
+
 def chatbots_of(config: Config, destination: str, only: AbstractSet[str] | None = None) -> list[str]:
-    """Return the names of the chatbots, or `only` of these chatbots, that have a route to a destination."""
-    return [
-        chatbot.name
-        for chatbot in config.chatbots.values()
-        if (only is None or chatbot.name in only) and any(route.destination == destination for route in chatbot.routes)
-    ]
+    """Return the names of the chatbots, or `only` of these, that have a route to one destination."""
+    return chatbots_by_destination(config, only).get(destination, [])
 
 
 def destinations_of(config: Config, only: AbstractSet[str] | None = None) -> list[str]:
     """Return the names of all destinations, or only of those to which these chatbots have a route."""
-    return [name for name in config.destinations if only is None or chatbots_of(config, name, only)]
+    if only is None:
+        return list(config.destinations)
+    theirs = chatbots_by_destination(config, only)
+    return [name for name in config.destinations if name in theirs]
 
 
 def removed_lanes(connection: Connection, config: Config, now: float) -> list[LaneRow]:

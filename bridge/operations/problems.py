@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from bridge.config.model import Config
 from bridge.event import Room
 from bridge.operations.chatbots import silent_chatbots
-from bridge.operations.lanes import chatbots_of
+from bridge.operations.lanes import chatbots_by_destination
 from bridge.operations.leads import person_label
 from bridge.operations.masking import HELD, Audience, reason_text
 from bridge.store import chatbot_queries, queries
@@ -173,10 +173,11 @@ def _lanes(
     by_name: dict[str, Counter[str]] = {}
     for each in waiting:
         by_name.setdefault(each.destination, Counter())[each.chatbot or ""] += each.number
+    configured = chatbots_by_destination(config, only)
     for lane in lanes:
         kind, why, fix = _lane_trouble(lane)
         own = dict(by_name.get(lane.name, {}))
-        own = dict.fromkeys(chatbots_of(config, lane.name, only), 0) | own
+        own = dict.fromkeys(configured.get(lane.name, ()), 0) | own
         if kind is None or (only is not None and not own):
             continue
         yield Problem(

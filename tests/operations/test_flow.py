@@ -1,12 +1,17 @@
 """The flow: what goes from chatbots through routes to destinations, how each does, and its picture."""
 
 import re
+import time
 from xml.etree import ElementTree as ET
 
 import pytest
+from sqlalchemy import Connection
 
+from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard.flow_chart import flow_chart
+from bridge.admin.dashboard.rendering import Rendering
 from bridge.operations.flow import Flow, FlowCounts, FlowNode, FlowRoute, FlowState, read_flow
+from bridge.operations.problems import find_problems
 from bridge.store import commands
 from bridge.store.driver import Driver
 from bridge.store.interface import Pause
@@ -98,3 +103,23 @@ def test_the_picture_links_everything_and_escapes_names() -> None:
 
 def test_an_empty_configuration_has_an_empty_picture() -> None:
     assert "<svg" in flow_chart(Flow((), (), ()))
+
+
+def seconds_of(connection: Connection, count: int) -> float:
+    """Return the processor time of the page and of the problems with as many chatbots and destinations."""
+    chatbots = [chatbot(f"c{each}", route(f"d{each}"), serial_numbers=(f"{each}",)) for each in range(count)]
+    many = config(chatbots, [destination(f"d{each}", FakeConnector()) for each in range(count)])
+    rendering, caller = Rendering(), Caller(Role.OPERATOR, "127.0.0.1")
+    rendering.text("flow.html", caller, flow=Flow((), (), ()), said=None, problem_count=0)
+    began = time.process_time()
+    found = find_problems(connection, many, NOW, only={each.name for each in chatbots})
+    flow = read_flow(connection, many, NOW)
+    rendering.text("flow.html", caller, flow=flow, said=None, problem_count=len(found))
+    return time.process_time() - began
+
+
+async def test_ten_times_the_chatbots_cost_about_ten_times_as_much(store: SqlStore, driver: Driver) -> None:
+    """Pages are made beside the traffic, in the same process."""
+    with transaction(driver) as connection:
+        few = min(seconds_of(connection, 150) for _ in range(3))
+        assert seconds_of(connection, 1_500) < 25 * few
