@@ -1,6 +1,6 @@
 """Endpoints of the API about problems: the list, acknowledgements, and recovery of requests and unrecognised events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sqlalchemy import Connection
@@ -132,14 +132,22 @@ class ProblemEndpoints:
         self, caller: Caller, request: request_schemas.AcknowledgeRequest
     ) -> schemas.ActionResultSchema:
         """Acknowledge a problem. Raises NotFoundError for a cause that the caller does not see."""
-        only = _part(caller.chatbots, request.chatbot)
-        # Read before the change, because it takes longer than a transaction may.
-        problem = named_problem(await self._api.query_threads.ask(partial(self._problems, only=only)), request.cause)
-        who, now, days = caller.who(), self._clock(), request.days
-        done = await self._api.audit.change(
-            lambda connection: acknowledgement.acknowledge(connection, who, problem, only, now, days)
-        )
-        return schemas.ActionResultSchema(message=done.message)
+        return await self.acknowledge_all(caller, [request.cause], request.chatbot, request.days)
+
+    async def acknowledge_all(
+        self, caller: Caller, causes: Sequence[str], chatbot: str | None, days: int | None
+    ) -> schemas.ActionResultSchema:
+        """Acknowledge several problems; without any change if the caller does not see one of them (NotFoundError)."""
+        reader, only = caller.chatbots, _part(caller.chatbots, chatbot)
+        # Read before the changes, and once, because it takes longer than a transaction may.
+        known = await self._api.query_threads.ask(partial(self._problems, only=only))
+        by_key = {each.key: each for each in known}
+        chosen = [by_key.get(each) or named_problem((), each) for each in causes]
+        who, now, said = caller.who(), self._clock(), []
+        for problem in chosen:
+            change = partial(acknowledgement.acknowledge, who=who, problem=problem, only=only, now=now)
+            said.append((await self._api.audit.change(partial(change, days=days, reader=reader))).message)
+        return schemas.ActionResultSchema(message="; ".join(said))
 
     async def reopen(self, caller: Caller, request: request_schemas.CauseRequest) -> schemas.ActionResultSchema:
         """Show a problem as open again. Raises NotFoundError for a cause that the caller does not see."""
@@ -147,7 +155,7 @@ class ProblemEndpoints:
         named_problem(await self._api.query_threads.ask(partial(self._problems, only=only)), request.cause)
         who, now, scopes = caller.who(), self._clock(), {caller.chatbots, only}
         done = await self._api.audit.change(
-            lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now)
+            lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now, caller.chatbots)
         )
         return schemas.ActionResultSchema(message=done.message)
 

@@ -1,6 +1,7 @@
 """Acknowledgement of problems: a person knows of a cause, so it is not open until its next case, or for some days.
 
-A user of some chatbots acknowledges their part of a cause. For others it stays open.
+A user of some chatbots acknowledges their part of a cause. For others it stays open, also for users of all chatbots who
+look at this part; and a part that these acknowledge stays open for the client.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,7 +44,7 @@ def sort_problems(
         only: The chatbots whose problems these are; None for all.
         now: The time.
     """
-    scopes = {scope_text(reader), scope_text(only)}
+    scopes = {scope_text(reader, reader), scope_text(reader, only)}
     given: dict[str, list[Acknowledgement]] = {}
     for each in acknowledgements.acknowledged(connection, scopes):
         given.setdefault(each.cause, []).append(each)
@@ -72,12 +73,16 @@ def acknowledge(
     only: AbstractSet[str] | None,
     now: float,
     days: int | None = None,
+    reader: AbstractSet[str] | None = None,
 ) -> ActionResult:
-    """Acknowledge a problem of `only` these chatbots: until its next case, or whatever comes for some days."""
+    """Acknowledge a problem of `only` these chatbots: until its next case, or whatever comes for some days.
+
+    `reader` has the chatbots that the acting person sees; None for all.
+    """
     through = now if problem.latest_at is None else problem.latest_at
     until = None if days is None else now + days * DAY_SECONDS
     user = who.name or who.role
-    given = Acknowledgement(problem.key, scope_text(only), now, user, through, until)
+    given = Acknowledgement(problem.key, scope_text(reader, only), now, user, through, until)
     acknowledgements.acknowledge(connection, given)
     facts: dict[str, str | int] = {} if days is None else {"days": days}
     entry = Entry(who, Action.ACKNOWLEDGE, Subject.PROBLEM, problem.key, facts=facts)
@@ -87,10 +92,15 @@ def acknowledge(
 
 
 def reopen(
-    connection: Connection, who: Who, cause: str, scopes: Iterable[AbstractSet[str] | None], now: float
+    connection: Connection,
+    who: Who,
+    cause: str,
+    scopes: Iterable[AbstractSet[str] | None],
+    now: float,
+    reader: AbstractSet[str] | None = None,
 ) -> ActionResult:
     """End the acknowledgements of a cause for these scopes. Raises ConflictError if there are none."""
-    ended = [acknowledgements.reopen(connection, cause, scope_text(each)) for each in scopes]
+    ended = [acknowledgements.reopen(connection, cause, scope_text(reader, each)) for each in scopes]
     if not any(ended):
         raise ConflictError(f"{cause}: nobody has acknowledged this")
     entry = Entry(who, Action.REOPEN, Subject.PROBLEM, cause)

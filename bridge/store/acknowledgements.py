@@ -37,9 +37,14 @@ class Acknowledgement:
         return latest_at is None or latest_at <= self.through
 
 
-def scope_text(only: AbstractSet[str] | None) -> str:
-    """Return the text that names the chatbots whose part of a problem is meant; empty for all chatbots."""
-    return "" if only is None else " ".join(sorted(only))
+def scope_text(reader: AbstractSet[str] | None, only: AbstractSet[str] | None) -> str:
+    """Return the text that names whose acknowledgement it is, and for which part of a problem.
+
+    Empty for all chatbots, `* acme` for a part that a user of all chatbots has acknowledged, `acme` for a user of some.
+    """
+    if only is None:
+        return ""
+    return " ".join([*(["*"] if reader is None else []), *sorted(only)])
 
 
 def acknowledged(connection: Connection, scopes: Iterable[str]) -> list[Acknowledgement]:

@@ -326,7 +326,7 @@ acknowledgements = Table(
     metadata,
     # `Problem.key`: words of the program, and names of the configuration.
     Column("cause", String, nullable=False),
-    # The chatbots whose part of the problem it is, in order, separated by spaces; empty for all chatbots.
+    # Whose it is, and for which chatbots (`scope_text`); empty for all chatbots.
     Column("chatbots", String, nullable=False),
     Column("at", Double, nullable=False),
     # Name or role of the person.

@@ -1,8 +1,12 @@
 """Problems through the API and on the pages: acknowledged, and recovered from, with a preview and progress."""
 
 from typing import Any
+from unittest.mock import Mock
+
+import pytest
 
 from bridge.admin.problems import RECENT_SECONDS
+from bridge.operations.problems import find_problems
 from tests.admin.conftest import OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
 from tests.admin.test_pages import log_in
@@ -83,6 +87,27 @@ async def test_a_problem_is_ignored_for_days_and_reopened(desk: Desk) -> None:
     assert (await desk.ask("POST", "/api/problems/reopen", json={"cause": "dead-crm-mapping"}))[0] == 409
     status, page = await desk.see("/problems/acknowledge", csrf=await csrf(desk))
     assert (status, "Select a problem first." in page) == (400, True)
+
+
+async def test_selected_problems_are_read_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them, each looked for among a thousand, would hold up all other pages."""
+    await dead(desk, 1)
+    await desk.send(STRANGER)
+    await desk.send(Type="Odd")
+    await log_in(desk, OPERATOR)
+    chosen = {f"on:{each}": "yes" for each in await problems(desk)}
+    form = {"csrf": await csrf(desk), **chosen}
+    read = Mock(wraps=find_problems)
+    monkeypatch.setattr("bridge.admin.problems.find_problems", read)
+    url = f"http://{desk.bridge.admin}/problems/acknowledge"
+    async with desk.session.post(url, data={**form, "on:unknown": "yes"}, allow_redirects=False) as answer:
+        assert answer.status == 404
+    assert not any(each["acknowledged"] for each in (await problems(desk)).values()), "all or none"
+    read.reset_mock()
+    async with desk.session.post(url, data=form, allow_redirects=False) as answer:
+        assert answer.status == 303
+    read.assert_called_once()
+    assert all(each["acknowledged"] for each in (await problems(desk)).values())
 
 
 async def test_requests_are_released_by_selection_after_a_preview(desk: Desk) -> None:

@@ -75,14 +75,28 @@ def test_an_ignored_cause_stays_so_for_its_days_whatever_comes(connection: Conne
 
 def test_a_cause_is_acknowledged_for_the_chatbots_of_the_person(connection: Connection) -> None:
     acme, both = frozenset({"acme"}), frozenset({"acme", "hotel"})
-    acknowledge(connection, MARIA, dead(), acme, NOW)
+    acknowledge(connection, MARIA, dead(), acme, NOW, reader=acme)
     assert not still_open(connection, dead(), acme, acme)
-    assert not still_open(connection, dead(), None, acme), "the part of acme, seen by a user of all"
+    assert still_open(connection, dead(), None, acme), "a client hides nothing from the agency"
     for reader in (None, both, frozenset({"hotel"})):
         assert still_open(connection, dead(), reader, reader)
     acknowledge(connection, MARIA, dead(), None, NOW)
     assert not still_open(connection, dead(), None, frozenset({"hotel"}))
     assert still_open(connection, dead(), both, both)
+
+
+def test_the_agency_hides_no_part_of_a_problem_from_its_client(connection: Connection) -> None:
+    acme = frozenset({"acme"})
+    acknowledge(connection, BY_COMMAND, dead(), acme, NOW)
+    assert not still_open(connection, dead(), None, acme)
+    assert still_open(connection, dead(), acme, acme)
+    with pytest.raises(ConflictError):
+        reopen(connection, MARIA, dead().key, {acme}, NOW, reader=acme)
+    assert not still_open(connection, dead(), None, acme), "a client's user opens nothing of the agency's"
+    acknowledge(connection, MARIA, dead(), acme, NOW, reader=acme)
+    reopen(connection, BY_COMMAND, dead().key, {None, acme}, NOW)
+    assert still_open(connection, dead(), None, acme)
+    assert not still_open(connection, dead(), acme, acme)
 
 
 def test_another_text_of_a_finding_is_another_cause(connection: Connection) -> None:

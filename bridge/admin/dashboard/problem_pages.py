@@ -87,8 +87,8 @@ class ProblemPages:
         if not causes:
             raise RequestRefusedError(400, "Select a problem first.")
         asked = [parse_fields(request_schemas.AcknowledgeRequest, form, cause=each) for each in causes]
-        said = [(await self._problems.acknowledge(caller, each)).message for each in asked]
-        return self._screen.say(caller, "; ".join(said), _back(form))
+        done = await self._problems.acknowledge_all(caller, causes, asked[0].chatbot, asked[0].days)
+        return self._screen.say(caller, done.message, _back(form))
 
     async def _reopen(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
         await self._problems.reopen(caller, parse_fields(request_schemas.CauseRequest, form))
