@@ -1,7 +1,6 @@
 """The page of one lead in a real browser: copying, the quarter of an hour of a reveal, and what is asked first."""
 
 import re
-from pathlib import Path
 
 from playwright.async_api import Browser, expect
 
@@ -68,7 +67,7 @@ async def test_a_reveal_outlives_a_reload_and_says_until_when(dashboard: Dashboa
 
 
 async def test_discarding_and_sending_again_ask_first_without_javascript(
-    dashboard: Dashboard, browser: Browser, album: Path
+    dashboard: Dashboard, browser: Browser
 ) -> None:
     await dashboard.dead(lead(Email=EMAIL))
     person = Person(await browser.new_page(base_url=dashboard.url, java_script_enabled=False))
@@ -77,7 +76,6 @@ async def test_discarding_and_sending_again_ask_first_without_javascript(
     await expect(page.get_by_role("button", name="Copy the id")).to_have_count(0)
     await page.get_by_role("button", name="Discard…").click()
     await expect(person.heading("Discard?")).to_be_visible()
-    await page.screenshot(path=album / "confirm.png", full_page=True)
     await page.get_by_role("link", name="No, back to the lead").click()
     await expect(page.locator("#answer")).to_contain_text("Not in crm.")
     await page.get_by_role("button", name="Discard…").click()
