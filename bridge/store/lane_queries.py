@@ -1,6 +1,7 @@
 """State of each destination: pending and dead deliveries, the owner and the pause of its lane. Reads only."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -114,16 +115,17 @@ def has_pending(connection: Connection, chatbot: str, route: str, destination: s
     return connection.execute(query).first() is not None
 
 
-def waiting_behind(connection: Connection, ids: Sequence[int]) -> frozenset[int]:
+def waiting_behind(connection: Connection, ids: Sequence[int], only: AbstractSet[str] | None = None) -> frozenset[int]:
     """Return those of some pending deliveries that wait for an earlier one of the same person to the same destination.
 
-    Looks at the `BEHIND_LOOKED_AT` deliveries before each.
+    Looks at the `BEHIND_LOOKED_AT` deliveries before each. With `only`, at those of these chatbots among them: a client
+    does not learn that another client knows the person.
     """
     found = set()
     mine = select(deliveries.c.id, deliveries.c.destination, deliveries.c.contact).where(deliveries.c.id.in_(ids))
     for row in connection.execute(mine).all() if ids else ():
         before = (
-            select(deliveries.c.contact)
+            select(deliveries.c.contact, deliveries.c.event_seq)
             .where(
                 deliveries.c.destination == row.destination,
                 in_state(deliveries.c.state, DeliveryState.PENDING.value),
@@ -133,7 +135,10 @@ def waiting_behind(connection: Connection, ids: Sequence[int]) -> frozenset[int]
             .limit(BEHIND_LOOKED_AT)
             .subquery()
         )
-        if connection.execute(select(before.c.contact).where(before.c.contact == row.contact).limit(1)).first():
+        same = select(before.c.contact).where(before.c.contact == row.contact).limit(1)
+        if only is not None:
+            same = same.join(events, events.c.seq == before.c.event_seq).where(events.c.chatbot.in_(only))
+        if connection.execute(same).first():
             found.add(row.id)
     return frozenset(found)
 

@@ -17,6 +17,7 @@ from bridge.store import commands, history, search, statistics
 from bridge.store.driver import Driver
 from bridge.store.history import Follower, OutcomeCounts
 from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEvent
+from bridge.store.lane_queries import waiting_behind
 from bridge.store.postgres import PostgresDriver
 from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.sql import SqlStore
@@ -49,6 +50,18 @@ async def filled(store: SqlStore) -> SqlStore:
     await store.accept([RoutedEvent(event(received_at=NOW + 9)._replace(state=EventState.UNRECOGNISED))])
     await settle(store, {1: Rejected(Reason.REFUSED, "no"), 3: Delivered("17")})
     return store
+
+
+async def test_a_client_does_not_learn_that_another_client_knows_the_person(store: SqlStore, driver: Driver) -> None:
+    """Their chatbots share a destination, where deliveries of one person wait for each other."""
+    made = routed("crm")
+    for at, name in enumerate(("other", "acme", "acme")):
+        same = event(NOW + at, Email="ada@example.com")._replace(chatbot=name)
+        await store.accept([made._replace(event=same)])
+    with driver.connect() as connection:
+        assert waiting_behind(connection, [1, 2, 3]) == {2, 3}
+        assert waiting_behind(connection, [2, 3], {"acme"}) == {3}
+        assert waiting_behind(connection, [2, 3], frozenset()) == frozenset()
 
 
 async def test_what_a_person_asks_is_from_one_moment(store: SqlStore, driver: Driver) -> None:
