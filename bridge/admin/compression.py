@@ -20,7 +20,7 @@ REFRESH: Final = "Leadbridge-Refresh"
 """Header that live.js sends when it refreshes a page that is shown already."""
 FOREIGN: Final = "foreign"
 """Value of this header if another site, or a program that names none, had the page opened."""
-_OWN_SITES: Final = frozenset({"same-origin", "none"})
+OWN_SITES: Final = frozenset({"same-origin", "none"})
 """Values for requests of the dashboard's own pages, and for addresses that a person wrote or kept."""
 _LEVEL: Final = 6
 _TYPES: Final = frozenset(
@@ -44,7 +44,7 @@ def is_own(request: web.Request) -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is None:
         return COOKIE not in request.cookies
-    return site in _OWN_SITES and request.headers.get(REFRESH) != FOREIGN
+    return site in OWN_SITES and request.headers.get(REFRESH) != FOREIGN
 
 
 async def compress(request: web.Request, response: web.StreamResponse) -> None:

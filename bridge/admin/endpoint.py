@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.admin import schemas
 from bridge.admin.authentication import CSRF_HEADER, SAFE, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.compression import OWN_SITES
 from bridge.admin.request_schemas import ApiRequest
 from bridge.errors import NotFoundError, OperatorError, StoreUnavailableError
 
@@ -88,6 +89,9 @@ class ApiCall:
 
     def _caller(self, request: web.Request) -> Caller:
         caller = self._gate.known(request)
+        if caller.session and request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
+            # A link there opens an address with the cookie, and a file or a reveal is an entry in the audit log.
+            raise RequestRefusedError(403, "another site opened this: write the address yourself, or send a token")
         if not caller.may(self._endpoint.role):
             raise RequestRefusedError(403, "only operators may do this: use server.admin_token")
         if caller.chatbots is not None and not self._endpoint.scoped:

@@ -136,6 +136,20 @@ async def test_a_lead_cannot_write_a_formula(desk: Desk) -> None:
     assert (line["last_name"], line["email"]) == ("'@x", "'-a@example.com")
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_no_other_site_has_a_file_made(desk: Desk, site: str) -> None:
+    """A link elsewhere opens an address with the session's cookie, and needs no token of a form."""
+    await log_in(desk)
+    await desk.send(**PERSON)
+    for path in ("/api/leads.csv?reveal=true", "/api/leads.csv"):
+        status, said = await desk.ask("GET", path, None, headers={"Sec-Fetch-Site": site})
+        assert (status, "another site" in said["error"]) == (403, True)
+        assert (await desk.ask("GET", path, None, headers={"Sec-Fetch-Site": "none"}))[0] == 200
+        assert (await desk.ask("GET", path, headers={"Sec-Fetch-Site": site}))[0] == 200, "a program with a token"
+    _, audit = await desk.ask("GET", "/api/audit?action=export")
+    assert len(audit["entries"]) == 2
+
+
 async def test_the_dashboard_has_the_file_of_its_filter_and_of_a_search(desk: Desk) -> None:
     token = await log_in(desk)
     await desk.send(**PERSON)
