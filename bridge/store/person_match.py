@@ -179,6 +179,8 @@ _NAMES: Final = ("FirstName", "LastName")
 _CONTACT: Final = ("Email", "PhoneNumber")
 _SHORT_NAME: Final = 3
 _SHORT_WORDS: Final = 6
+_SEARCHED: Final = 16
+"""Characters of a text that are looked up one by one in the time in which all of it is searched for one piece."""
 _PIECE: Final = 16
 """Characters of a piece of a message. A text that repeats twice as many in a row is found."""
 
@@ -230,7 +232,9 @@ class PersonWords:
             self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest)) or '(?!)'})(?!\w)")
         if self._pattern.search(text):
             return True
-        return bool(self._pieces) and any(text[at : at + _PIECE] in self._pieces for at in range(len(text)))
+        if len(self._pieces) * _SEARCHED < len(text):
+            return any(each in text for each in self._pieces)
+        return any(text[at : at + _PIECE] in self._pieces for at in range(len(text)))
 
 
 def number_forms(text: str, region: str | None) -> Iterator[str]:

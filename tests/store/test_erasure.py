@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,22 @@ def test_another_address_is_not_found(text: str) -> None:
 )
 def test_any_body_is_looked_into(body: bytes) -> None:
     assert ANN.in_body(body) is Mention.SURE
+
+
+def test_a_long_message_of_the_person_makes_each_answer_little_dearer() -> None:
+    """An erasure looks through every answer of a week."""
+    answer = ('{"email": "grace@example.com", "note": "nothing of anybody else"}, ' * 60)[:4_000]
+    end = "and this end is repeated by a destination, word for word"
+
+    def seconds(message: str) -> float:
+        words = PersonWords(EmailAddress("ada@example.com"))
+        words.add(orjson.dumps(lead(Email="ada@example.com", Content=message)))
+        assert words.in_text(f"{answer}{end}") is (end in message)
+        began = time.process_time()
+        assert not any(words.in_text(answer) for _ in range(200))
+        return time.process_time() - began
+
+    assert min(seconds("word " * 200 + end) for _ in range(3)) < 3 * min(seconds("no") for _ in range(3))
 
 
 @pytest.mark.parametrize("email", ["", "ann", "@example.com", "ann@", "ann b@example.com", "a@b\nc"])
