@@ -76,7 +76,7 @@ class Identity:
         created = _text(fields["CreateTime"])
         parts = (
             _text(fields["SerialNumber"]),
-            fields["Type"],
+            _text(fields["Type"]),
             _text(fields["SessionID"]),
             created,
             _text(fields["Email"]),
