@@ -20,7 +20,7 @@ demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the m
 	$(BIN)/leadbridge demo
 
 test: $(READY)  ## The tests that need no machine of their own: five minutes on two cores, set-up included.
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m "not check and not thorough" --ignore tests/acceptance
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not check and not thorough" --ignore tests/acceptance
 
 acceptance: $(CHECKERS)  ## The real program: killed, starved, flooded, cut off. Those that fill the machine run alone.
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal -m thorough --ignore tests/acceptance

@@ -34,6 +34,8 @@ from tests.benchmarks.program import NOWHERE, setup
 from tests.benchmarks.visitor import visitor
 from tests.benchmarks.visits import CLIENT_CHATBOTS, scoped_visits, visits
 
+pytestmark = pytest.mark.thorough
+
 FULLNESS = Fullness(events=20_000, dead=200, pending=200, odd=200)
 SPANS = {"SPAN": 500, "READ_SPAN": 100, "LOOK_SPAN": 100, "WAITING_SPAN": 500}
 READ_ROWS = 4_000
@@ -65,7 +67,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     event.remove(Engine, "before_cursor_execute", note)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def backlog(request: pytest.FixtureRequest, tmp_path: Path) -> Driver:
     """Give a store in which what waits is older than most of what was delivered, as the engine sees it by itself."""
     sqlite = request.param == "sqlite"
@@ -165,7 +167,6 @@ def scan(connection: sqlite3.Connection, statement: str, given: Any) -> str | No
     return f"{steps} steps" if steps > STEPS_OF_A_ROW * READ_ROWS else None
 
 
-@pytest.mark.thorough
 async def test_postgresql_reads_no_whole_table(
     database: str, asked: list[Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

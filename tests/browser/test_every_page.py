@@ -1,7 +1,7 @@
 """Each page as people see it: on a phone and on a desktop, in light and dark, whatever a lead says."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,8 @@ from playwright.async_api import ViewportSize, expect
 from tests.browser.conftest import Dashboard
 from tests.browser.person import Person
 from tests.building import lead
+
+pytestmark = pytest.mark.thorough
 
 WINDOWS: dict[str, ViewportSize] = {
     "phone": {"width": 390, "height": 844},
@@ -101,22 +103,14 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     yield "audit-chosen"
 
 
-async def in_each(looks: Sequence[Look], person: Person, look: Callable[[str], Awaitable[None]]) -> None:
-    for window, scheme in looks:
+async def in_each_look(person: Person, look: Callable[[str], Awaitable[None]]) -> None:
+    for window, scheme in LOOKS:
         await person.page.set_viewport_size(WINDOWS[window])
         await person.page.emulate_media(color_scheme=scheme)
         await look(f"{window}-{scheme}")
 
 
-in_one_or_all_looks = pytest.mark.parametrize(
-    "looks", [pytest.param(LOOKS[:1], id="one"), pytest.param(LOOKS, id="all", marks=pytest.mark.thorough)]
-)
-
-
-@in_one_or_all_looks
-async def test_every_page_is_whole_and_open_to_all(
-    dashboard: Dashboard, person: Person, album: Path | None, looks: Sequence[Look]
-) -> None:
+async def test_every_page_is_whole_and_open_to_all(dashboard: Dashboard, person: Person, album: Path | None) -> None:
     await full(dashboard)
     event = (await dashboard.ask("/api/events?state=accepted"))["events"][-1]["id"]
     faults: list[str] = []
@@ -129,14 +123,11 @@ async def test_every_page_is_whole_and_open_to_all(
                 await person.page.screenshot(path=album / f"{name}-{how}.png", full_page=True)
             faults.extend(f"{name} {how}: {each}" for each in await person.barriers())
 
-        await in_each(looks, person, look)
+        await in_each_look(person, look)
     assert faults == []
 
 
-@in_one_or_all_looks
-async def test_a_leads_words_do_no_harm(
-    dashboard: Dashboard, person: Person, album: Path | None, looks: Sequence[Look]
-) -> None:
+async def test_a_leads_words_do_no_harm(dashboard: Dashboard, person: Person, album: Path | None) -> None:
     whole = "ab <b>c</b> " * 8_533 + "the end"
     await dashboard.delivered(
         FirstName=MARKUP, LastName=HEBREW, Email="ada@example.com", Content=whole, URI="javascript:window.ran=1"
@@ -161,5 +152,5 @@ async def test_a_leads_words_do_no_harm(
             await person.page.screenshot(path=album / f"hostile-{how}.png", full_page=True)
         assert await person.barriers() == [], how
 
-    await in_each(looks, person, look)
+    await in_each_look(person, look)
     assert await person.page.evaluate("window.ran") is None

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from bridge import app
 from bridge.config.reload import load_files
 from tests.browser.person import OPERATOR, Person
+
+pytestmark = pytest.mark.thorough
 
 NAMES = [f"client-{number:02}-hubspot" for number in range(1, 41)]
 HELD = [NAMES[7], NAMES[39]]

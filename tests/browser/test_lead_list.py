@@ -7,11 +7,14 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import SECONDS, Dashboard
 from tests.browser.person import OPERATOR, Person
 from tests.building import lead
+
+pytestmark = pytest.mark.thorough
 
 MILLISECONDS = SECONDS * 1000
 

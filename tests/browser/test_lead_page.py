@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.browser.conftest import Dashboard
 from tests.browser.person import Person
 from tests.building import lead
+
+pytestmark = pytest.mark.thorough
 
 EMAIL = "ada@example.com"
 

@@ -16,6 +16,8 @@ from tests.browser.conftest import CONFIG, SECONDS, VIEWER, Dashboard
 from tests.browser.person import OPERATOR, Person
 from tests.building import KEY, SERIAL, lead
 
+pytestmark = pytest.mark.thorough
+
 MILLISECONDS = SECONDS * 1000
 SELECTED = "() => getSelection().toString()"
 SELECT = """selector => {

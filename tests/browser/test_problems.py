@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from tests.browser.conftest import SECONDS, Dashboard
 from tests.browser.person import Person
 from tests.building import KEY, lead
+
+pytestmark = pytest.mark.thorough
 
 MILLISECONDS = SECONDS * 1000
 STRANGER = b"another-key-of-good-length"

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Place
 
 
-@pytest.mark.parametrize("options", [(), ("--batch",)], ids=["one by one", "in batches"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param((), id="one by one", marks=pytest.mark.thorough), pytest.param(("--batch",), id="in batches")],
+)
 def test_a_new_connector_holds_its_contract(place: "Place", options: tuple[str, ...]) -> None:
     result = place("connectors", "new", *options, "my_crm")
     assert result.exit_code == 0, result.output
@@ -25,6 +28,7 @@ def test_a_new_connector_holds_its_contract(place: "Place", options: tuple[str, 
     assert int(done.stdout.rpartition(" passed")[0].split()[-1]) >= 25
 
 
+@pytest.mark.thorough
 def test_new_connectors_pass_a_strict_type_checker(place: "Place") -> None:
     """The packages have `py.typed`, so an author's checker knows the types of the contract."""
     assert place("connectors", "new", "one_crm", "plugins").exit_code == 0
