@@ -22,6 +22,8 @@ from tests.browser.person import Person
 from tests.browser.scene import Scene
 from tests.browser.test_every_page import SCHEMES
 
+pytestmark = pytest.mark.thorough
+
 MILLISECONDS = SECONDS * 1000
 DENSE = 24
 """Most pixels of a row, so that 40 fit on a screen."""

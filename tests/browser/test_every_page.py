@@ -20,7 +20,6 @@ WINDOWS: dict[str, ViewportSize] = {
 }
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
-Look = tuple[str, Scheme]
 LOOKS = list(itertools.product(WINDOWS, SCHEMES))
 MARKUP = '"><img src=x onerror="window.ran = 1"><script>window.ran = 1</script>'
 HEBREW = "שלום עולם"
