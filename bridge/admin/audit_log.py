@@ -22,7 +22,7 @@ class AuditLog:
         self._query_threads = query_threads
         self._clock = clock
         self.on_change: Callable[[], None] = lambda: None
-        """Called after each change, for what is shown from memory."""
+        """Called after each change, so that remembered figures are counted anew."""
 
     async def change(self, operation: Callable[[Connection], ActionResult]) -> ActionResult:
         """Run an operation, which writes its audit entries in the same transaction; see `QueryThreads.change`.

@@ -180,7 +180,7 @@ class ProblemEndpoints:
 
 
 def _part(reader: Scope, chatbot: str | None) -> Scope:
-    """Return the chatbots whose problems are wanted: one of those that the reader sees, or all of them."""
+    """Return the reader's scope, narrowed to one chatbot if it is chosen."""
     if not chatbot:
         return reader
     return frozenset({chatbot} if reader is None or chatbot in reader else ())

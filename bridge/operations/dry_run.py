@@ -63,7 +63,7 @@ class DryRun:
     problem: str | None = None
     """Reason why there is no record, or no request."""
     paths: Sequence[FieldPath] = ()
-    """How each field of the route gets its value."""
+    """Origins of the fields: the sources, transforms and defaults of each."""
     unused: Sequence[str] = ()
     """Fields that the visitor filled in and no field is made from."""
 

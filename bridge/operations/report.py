@@ -61,7 +61,7 @@ class Report:
     chatbots: Sequence[ReportLine]
     """Those with most leads first."""
     problems: Sequence[Problem]
-    """What needs a person at the moment, the worst first."""
+    """Present problems, the worst first."""
 
 
 def span_until_today(now: float, days: int) -> ReportSpan:

@@ -1,4 +1,4 @@
-"""What a browser's user may expect of any site: Back, links through the login, times of their own zone."""
+"""Manners of any good site: Back works, links lead through the login, times are in the zone of the reader."""
 
 import time
 from collections.abc import AsyncIterator

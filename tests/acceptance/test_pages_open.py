@@ -20,7 +20,7 @@ LOOKS: tuple[tuple[ViewportSize, Literal["light", "dark"]], ...] = (
 WIDTHS = (1920, 640, 320)
 """Further widths in which nothing may stick out: 640 is a window of 1,280 at 200 %, and 320 one at 400 %."""
 REFUSALS = ("the server responded with a status of 4",)
-"""What Chromium says in its console where a page is a refusal, as it should be."""
+"""Chromium's console message about a page that is a refusal."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=[scene.LEADS, 0], ids=["full", "empty"])

@@ -83,7 +83,7 @@ NO_PERSON = {
 
 @dataclass(frozen=True)
 class Things:
-    """What one client has: values of the parts of an address."""
+    """One client's names and ids, for the parts of an address."""
 
     chatbot: str
     destination: str

@@ -111,7 +111,7 @@ def meter(name: str, remaining: int, limit: int) -> Markup:
 def _picture(box: str, kind: str, title: str, drawn: str) -> Markup:
     label = escape(title)
     stretch = ' preserveAspectRatio="none"' if kind in {"share", "trend"} else ""
-    return Markup(  # noqa: S704 - made of numbers and of what is escaped
+    return Markup(  # noqa: S704 - made of numbers and escaped texts
         f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{label}"{stretch}><title>{label}</title>'
         f"{drawn}</svg>"
     )

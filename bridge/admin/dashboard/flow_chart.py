@@ -49,7 +49,7 @@ def flow_chart(flow: Flow) -> Markup:
         *(_route(each, middles[each.chatbot, each.destination]) for each in flow.routes),
         *(_destination(each, ends[each.name]) for each in flow.destinations),
     ]
-    return Markup(  # noqa: S704 - made of numbers and of what is escaped
+    return Markup(  # noqa: S704 - made of numbers and escaped texts
         f'<svg class="flow" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" aria-hidden="true">'
         f"{''.join(lines)}{''.join(boxes)}</svg>"
     )

@@ -116,7 +116,7 @@ class PlaygroundPage:
     async def _payload(self, caller: Caller, form: FormFields) -> bytes:
         """Return the event of the form: the text, or the stored one of the id, whose reveal is logged."""
         text, wanted = form.get("event", ""), form.get("id", "").strip()
-        # Somebody who writes an event means it, and not the one that the page began with.
+        # A written event comes before the event that the page began with.
         if not wanted or (text.strip() and wanted == form.get("begun", "")):
             return text.encode()
         beginning = parse_fields(request_schemas.EventIdRequest, form).id

@@ -1,4 +1,4 @@
-"""Pages for errors: a sentence that says what is wrong, the way back, and the form with the person's input."""
+"""Error pages: one sentence about the error, a link back, and the form with the person's input."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
