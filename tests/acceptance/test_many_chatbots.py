@@ -22,8 +22,8 @@ CHECK_SECONDS = 4.0
 """Of processor time, twice of what it takes: another program on the machine makes it slower, not dearer."""
 START_SECONDS = 4.0
 """The same for a start, until the bridge listens."""
-RELOAD_SHARE = 0.7
-"""Of the seconds of a check in the same run: a reload reads one file anew, also while leads come."""
+RELOAD_SHARE = 1.0
+"""Of the seconds of a check in the same run, about one: a reload reads one file anew, but shares its time with leads."""
 
 
 def write(folder: Path, number: int, greeting: str = "FirstName") -> None:
