@@ -23,7 +23,7 @@ CHECK_SECONDS = 4.0
 START_SECONDS = 4.0
 """The same for a start, until the bridge listens."""
 RELOAD_SHARE = 1.0
-"""Of the seconds of a check in the same run, about one. A reload reads one file anew, and shares its time with leads."""
+"""Of the seconds of a check in the same run, about one. A reload reads one file anew, while leads come."""
 
 
 def write(folder: Path, number: int, greeting: str = "FirstName") -> None:
