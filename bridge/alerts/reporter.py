@@ -82,7 +82,7 @@ class Reporter:
         """Reports that were sent, each with its time, until the store has noted it."""
 
     async def run(self) -> None:
-        """Send what is due, again and again, until cancelled."""
+        """Send the due reports until cancelled."""
         while True:
             try:
                 await self.check()
@@ -91,7 +91,7 @@ class Reporter:
             await asyncio.sleep(CHECK_SECONDS)
 
     async def check(self) -> None:
-        """Send what is due. Raises StoreUnavailableError."""
+        """Send the due reports. Raises StoreUnavailableError."""
         if not self._config().reports:
             return
         now = self._clock()

@@ -128,7 +128,7 @@ class _Progress:
     """A line about the work under way, on standard error. It may be shown from another thread."""
 
     under_way = False
-    """True while a line is in use: what is done inside it shows no second line."""
+    """True while a line is in use. Nested work shows no second line."""
 
     def __init__(self, text: str) -> None:
         self._text = text

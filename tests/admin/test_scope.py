@@ -216,7 +216,7 @@ async def fill(clients: Clients) -> None:
 
 
 def planted(clients: Clients) -> Iterator[tuple[str, str]]:
-    """What no answer to the client may hold, in every way in which it could be written."""
+    """Texts that no answer to the client may hold, in each spelling."""
     for text in ("ebulon", *PERSON.values(), *clients.ids, *(each[:16] for each in clients.ids)):
         for written in forms(text):
             yield text, written

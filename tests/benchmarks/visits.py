@@ -50,7 +50,7 @@ def visits(who: Visitor, fullness: Fullness) -> Sequence[Visit]:
 
 
 def scoped_visits() -> Sequence[Visit]:
-    """Give the pages that a client's user, who sees `CLIENT_CHATBOTS`, loads."""
+    """Return the pages that a client's user loads, who sees `CLIENT_CHATBOTS`."""
     paths = (
         *("/", "/leads", "/leads?state=dead", "/leads?state=pending", "/leads?state=warning&days=30", "/leads?days=1"),
         *("/deliveries?state=dead", "/chatbots", "/chatbots/hotel", "/destinations", "/destinations/mail"),

@@ -74,7 +74,7 @@ class Agency:
 
     @property
     def url(self) -> str:
-        """Where the dashboard is."""
+        """Address of the dashboard."""
         return f"http://{self.running.admin}"
 
     def counted(self, state: DeliveryState) -> Counter[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the operator does about problems: sees why, releases after a correction, acknowledges what is known."""
+"""Work of an operator on problems: read the reason, release after a correction, acknowledge a known problem."""
 
 import re
 

@@ -235,7 +235,7 @@ HOSTILE = {
 
 HONEST = "".join(f"k{i}: 1\n" for i in range(1_000))
 FULL = 30
-"""How many times its 2,000 keys and values fit into the limit of a file."""
+"""Number of times that its 2,000 keys and values fit into the limit of a file."""
 
 
 def _seconds(read: Callable[[str], object], text: str) -> float:
