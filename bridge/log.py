@@ -29,6 +29,7 @@ def configure(lines: BinaryIO | None = None) -> None:
         stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
         structlog.configure(
             processors=[structlog.processors.add_log_level, stamp, _frames, structlog.dev.ConsoleRenderer()],
+            logger_factory=structlog.PrintLoggerFactory(),
             cache_logger_on_first_use=True,
         )
         return
@@ -37,6 +38,11 @@ def configure(lines: BinaryIO | None = None) -> None:
         logger_factory=_Lines(lines or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
+
+
+def write_beside_output() -> None:
+    """Write the log of a command to standard error: another program may read its output."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def server_log() -> logging.Logger:

@@ -1,6 +1,7 @@
 """The store that most tests use, on one engine or on both."""
 
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def database() -> Iterator[str]:
 
     with postgresql.database() as url:
         yield url
+        left = [each for each in threading.enumerate() if each.name == "store-listener"]
+        assert not left, "a store was not closed: its listener would write to the log of each later test"
 
 
 @pytest.fixture

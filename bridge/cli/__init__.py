@@ -79,6 +79,10 @@ class _Deferred(TyperCommand):
     ) -> "Context":
         """Parse the arguments as the real command does, which the context then carries."""
         command = get_command(importlib.import_module(f"bridge.cli.{self.name}").app)
+        if self.name != "serve":
+            from bridge import log  # structlog takes longer than `--version` does without it
+
+            log.write_beside_output()
         return command.make_context(info_name, args, parent, **extra)
 
 

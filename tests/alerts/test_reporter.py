@@ -4,6 +4,7 @@ import asyncio
 import socketserver
 import threading
 from collections.abc import AsyncIterator, Iterator
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -120,7 +121,7 @@ async def test_a_report_is_sent_once_by_several_processes_and_across_restarts(
 ) -> None:
     await lead(store, "acme", DUE - 2 * DAY, Delivered("1"))
     clock, wanted = Clock(DUE - 60), settings(target.url)
-    others = [SqlStore(driver), SqlStore(driver)]
+    others = [SqlStore(copy(driver)), SqlStore(copy(driver))]
     processes = [reporter(each, query_threads, clock, wanted) for each in (store, *others)]
     await asyncio.gather(*(each.check() for each in processes))
     assert target.taken == [], "nothing is owed for the time before"

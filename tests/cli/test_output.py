@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from rich.cells import cell_len
 
 from bridge.cli import output
+from bridge.store.sqlite import SqliteDriver
 from tests.building import lead
 from tests.cli.conftest import SECRET
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from tests.cli.conftest import Place
 
 
@@ -158,3 +162,16 @@ def test_no_command_shows_a_secret(filled: "Place") -> None:
         ["lanes", "pause", "nobody"],
     ):
         assert SECRET not in filled(*arguments).output
+
+
+def test_the_log_is_beside_the_output(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SqliteDriver.engine
+
+    def opening(driver: SqliteDriver) -> "Engine":
+        structlog.get_logger().warning("not_listening", again_in=2.0)
+        return engine(driver)
+
+    monkeypatch.setattr(SqliteDriver, "engine", opening)
+    listed = filled("audit", "list", "--json")
+    assert isinstance(json.loads(listed.stdout), list)
+    assert "not_listening" in listed.stderr
