@@ -42,7 +42,7 @@ class Exchanges:
         return log
 
     def settled(self, settlement: Settlement, log: ExchangeLog, record_id: str, now: float) -> Settlement:
-        """Return the settlement of a record's attempt with what is kept of its requests and answers."""
+        """Return the settlement with the kept requests and answers of the record's attempt."""
         attempt = settlement.attempt
         if attempt is None:
             return settlement

@@ -22,7 +22,7 @@ DAY_SECONDS: Final = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class ProblemList:
-    """Problems that need a person, and those that somebody has acknowledged."""
+    """Open problems and acknowledged problems, each a matter for a person."""
 
     open: Sequence[Problem]
     acknowledged: Sequence[tuple[Problem, Acknowledgement]]

@@ -28,7 +28,7 @@ class Bulk:
     filter: DeliverySelection | ChosenDeliveries
 
     def chosen(self) -> dict[str, str]:
-        """Return the conditions by name, without those that are not set."""
+        """Return the conditions that are set, by name."""
         return selection(self.filter)
 
     def extent(self, connection: Connection, through: int | None = None) -> SelectionExtent:

@@ -35,7 +35,7 @@ class KeptSelection:
     """The only chatbots whose things the acting person may change; None for all."""
 
     def conditions(self) -> dict[str, str]:
-        """Return the conditions by name, without those that are not set."""
+        """Return the conditions that are set, by name."""
         found = {
             "kept": self.kept.value,
             "chatbot": self.chatbot,

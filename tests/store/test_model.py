@@ -194,7 +194,7 @@ class StoreModel(RuleBasedStateMachine):
             assert leases[name].fence == self.fences[name]
 
     def is_spared(self, owner: str, name: str) -> bool:
-        """Whether a lease that has expired is extended once, because its owner still sends heartbeats."""
+        """Return True if a lease past its end is extended once, because its owner still sends heartbeats."""
         holder, until = self.held.get(name, (owner, 0.0))
         _, counts_until = self.members.get(holder, (None, 0.0))
         expired = holder != owner and until <= self.now and self.extended.get(name) != until
