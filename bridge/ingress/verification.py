@@ -89,7 +89,7 @@ def verify(
             keys = matching_keys(signature, payload, claim.keys)
             document = decode(payload) if keys else None
     if not keys:
-        raise SignatureError(SignatureFault.MISMATCH, "the signature is not that of this body under this chatbot's key")
+        raise SignatureError(SignatureFault.MISMATCH, "the signature does not fit this body and this chatbot's keys")
     if not any_age:
         check_age(signature, now, _tolerance(keys, claim, config))
     return _events(payload, document, form, tuple(map(key_fingerprint, keys)), claim, config)

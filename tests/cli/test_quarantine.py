@@ -80,7 +80,7 @@ def test_a_clock_that_was_wrong_is_forgiven_and_a_wrong_key_is_not(leadbridge: "
 
     assert result.exit_code == 1
     assert result.stdout.startswith("request 1: accepted as event ")
-    assert result.stderr.startswith("request 2: stays in quarantine: the signature is not that of this body")
+    assert result.stderr.startswith("request 2: stays in quarantine: the signature does not fit this body")
     (told,) = leadbridge.rows("audit", "list")
     assert (told["action"], told["facts"]) == ("release", {"age": "any"})
 
