@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import BaseModel, ConfigDict
 
-from connectors.exchange import Exchange, ExchangeLog, ExchangeRecorder, exchange_log
+from connectors.exchange import Exchange, ExchangeItems, ExchangeLog, ExchangeRecorder, exchange_items, exchange_log
 from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from connectors.record import Record, RemoteRecord, RouteSettings
 
@@ -40,6 +40,7 @@ __all__ = [
     "Delivered",
     "DestinationSettings",
     "Exchange",
+    "ExchangeItems",
     "ExchangeLog",
     "ExchangeRecorder",
     "ExpressionError",
@@ -61,6 +62,7 @@ __all__ = [
     "Severity",
     "Vault",
     "VaultError",
+    "exchange_items",
     "exchange_log",
     "parse_duration",
     "parse_size",

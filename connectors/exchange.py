@@ -4,12 +4,13 @@ The bridge sets `exchange_log` around each `deliver`. `connectors.http_client.se
 to it, except those for a token. Headers are not kept. Secrets are masked before a text is cut.
 
 A call with records of several people is shared. Only its method, its server and its status are kept for each of them,
-until the connector tells their parts apart: `log.part` keeps the item of the request and of the answer that belong to
-one record. Calls that a connector makes for one record of a batch belong between `with log.about(record.id)`.
+unless the connector tells their items apart: `with exchange_items(...)` around the call keeps for each record its own
+item of the request, and `ExchangeItems.received` its own item of the answer. A call inside that has one record only is
+kept whole.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -70,20 +71,54 @@ class _Call(NamedTuple):
     url: URL
     headers: Mapping[str, str]
     body: bytes | None
-    answer: object
-    """The object that the connector got of a shared call, kept so that its identity stays unique."""
     status: int | None
     received: bytes | None
     fault: str | None
-    owner: str | None
-    """Record that the call was made for; None for a shared call."""
-    parts: dict[str, tuple[object, object]]
-    """By record: its item of the request, and of the answer."""
+    sent_items: Mapping[str, object]
+    """By record: its item of the request. Nothing if all records share the call and the items are unknown."""
+    received_items: dict[str, object]
+    """By record: its item of the answer."""
     sizes: tuple[int, int]
     """Bytes of the body and of the answer."""
 
+    @property
+    def is_shared(self) -> bool:
+        """True if the call has records of several people."""
+        return len(self.sent_items) != 1
 
-_concerned: ContextVar[str | None] = ContextVar("concerned", default=None)
+
+class ExchangeItems:
+    """Items of the calls made within one `with exchange_items(...)`, by record."""
+
+    def __init__(self, sent: Mapping[str, object]) -> None:
+        self.sent = sent
+        self.last: _Call | None = None
+        """The latest of the calls; None if none was kept."""
+
+    def received(self, items: Iterable[tuple[str, object]]) -> None:
+        """Keep the items of the latest answer: bytes, texts or JSON values, each with the id of its record."""
+        if self.last is not None:
+            self.last.received_items.update(_by_record(items))
+
+
+_NO_ITEMS: Final = ExchangeItems({})
+_concerned: ContextVar[ExchangeItems] = ContextVar("concerned", default=_NO_ITEMS)
+
+
+@contextmanager
+def exchange_items(sent: Iterable[tuple[str, object]]) -> Iterator[ExchangeItems]:
+    """Note which records the calls made inside concern, and the item of the request that belongs to each.
+
+    Args:
+        sent: Ids of the records, each with its item: bytes, a text, a JSON value; None if it is unknown. A record may
+            have several items.
+    """
+    items = ExchangeItems(_by_record(sent))
+    token = _concerned.set(items)
+    try:
+        yield items
+    finally:
+        _concerned.reset(token)
 
 
 class ExchangeLog:
@@ -100,15 +135,6 @@ class ExchangeLog:
         self._calls: list[_Call] = []
         self._counts: dict[str | None, int] = {}
 
-    @contextmanager
-    def about(self, record_id: str) -> Iterator[None]:
-        """Note that the calls made inside concern one record of a batch only."""
-        token = _concerned.set(record_id)
-        try:
-            yield
-        finally:
-            _concerned.reset(token)
-
     def note(
         self,
         method: str,
@@ -116,52 +142,45 @@ class ExchangeLog:
         headers: Mapping[str, str],
         body: bytes | None,
         *,
-        answer: object = None,
         status: int | None = None,
         received: bytes | None = None,
         fault: str | None = None,
     ) -> None:
-        """Keep a request and its answer. `answer` is the object that the connector gets, for `part`."""
-        owner = self._only or _concerned.get()
+        """Keep a request and its answer."""
+        items = _concerned.get()
+        concerned: Mapping[str, object] = {self._only: None} if self._only else items.sent
+        owner = next(iter(concerned)) if len(concerned) == 1 else None
         count = self._counts[owner] = self._counts.get(owner, 0) + 1
         if count > CALLS_LIMIT:
+            items.last = None
             return
         if owner is None:
-            call = _Call(method, url, headers, None, answer, status, None, fault, None, {}, (0, 0))
+            concerned = dict.fromkeys(concerned) if body is None else concerned
+            call = _Call(method, url, headers, None, status, None, fault, concerned, {}, (0, 0))
         else:
             sizes = len(body or b""), len(received or b"")
             body, received = body and body[:_WINDOW], received and received[:_WINDOW]
-            call = _Call(method, url, headers, body, None, status, received, fault, owner, {}, sizes)
+            call = _Call(method, url, headers, body, status, received, fault, concerned, {}, sizes)
         self._calls.append(call)
-
-    def part(self, answer: object, record_id: str, sent: object, received: object) -> None:
-        """Keep the parts of a shared call that belong to one record: bytes, texts or JSON values; None if unknown.
-
-        `answer` is the answer of `HttpSession`, which names the call; None stands for the last shared call.
-        """
-        for call in reversed(self._calls):
-            if call.owner is None and (answer is None or call.answer is answer):
-                call.parts[record_id] = sent, received
-                return
+        if items is not _NO_ITEMS:
+            items.last = call
 
     def of(self, record_id: str) -> list[Exchange]:
         """Return the exchanges of one record, in the order of the requests."""
-        mine = [call for call in self._calls if call.owner is None or call.owner == record_id]
+        mine = [call for call in self._calls if not call.sent_items or record_id in call.sent_items]
         return [self._exchange(call, record_id) for call in mine[:CALLS_LIMIT]]
 
     def _exchange(self, call: _Call, record_id: str) -> Exchange:
-        shared = call.owner is None
-        if shared:
-            credentials: Sequence[str] = ()
-            sent, received = call.parts.get(record_id, (None, None))
+        credentials = _credentials(call.headers)
+        if call.is_shared:
+            sent, received = call.sent_items.get(record_id), call.received_items.get(record_id)
             place = self._address(call.url.origin(), ())
         else:
-            credentials = _credentials(call.headers)
             sent, received = call.body, call.received
             place = self._address(call.url, credentials)
         sides = zip((sent, received), call.sizes, strict=True)
         texts = [self._text(_dumped(each), size, credentials) for each, size in sides]
-        return Exchange(call.method, place, texts[0], call.status, texts[1], call.fault, shared)
+        return Exchange(call.method, place, texts[0], call.status, texts[1], call.fault, call.is_shared)
 
     def _address(self, url: URL, credentials: Sequence[str]) -> str:
         text = str(url)
@@ -210,6 +229,14 @@ class ExchangeRecorder:
 
 exchange_log: ContextVar[ExchangeLog | None] = ContextVar("exchange_log", default=None)
 """Log of the attempt under way; None if nothing is to be kept, as for a probe or a token."""
+
+
+def _by_record(items: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Return the item of each record, or the list of its items."""
+    found: dict[str, list[object]] = {}
+    for record_id, item in items:
+        found.setdefault(record_id, []).append(item)
+    return {record_id: each[0] if len(each) == 1 else each for record_id, each in found.items()}
 
 
 def _may_name_a_token(text: str) -> bool:

@@ -44,6 +44,11 @@ def is_appended(reply: Reply, count: int) -> bool:
     return isinstance(rows, int) and not isinstance(rows, bool) and rows == count
 
 
+def update_of(reply: Reply) -> dict[str, object]:
+    """Return the members of the answer that describe the new rows of a batch together, without any values."""
+    return {"updates": {name: reply.get("updates", name) for name in ("updatedRange", "updatedRows")}}
+
+
 def shifted_warning(reply: Reply) -> str | None:
     """Return a warning if the rows do not begin in column A, because the table there is not the one with the header."""
     place = reply.get("updates", "updatedRange")

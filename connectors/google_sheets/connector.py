@@ -22,6 +22,7 @@ from connectors.base import (
     SettingError,
     Severity,
     Vault,
+    exchange_items,
 )
 from connectors.google_sheets import answers, requests
 from connectors.google_sheets.auth import account_tokens, read_account
@@ -185,12 +186,14 @@ class GoogleSheetsConnector(Connector):
         ids = {record.id for record in records}
         async with self._appending:
             self._unsure |= ids
-            reply = await self._call("POST", requests.append_url(self._spreadsheet, route.sheet), document)
+            with exchange_items(zip([record.id for record in records], document["values"], strict=True)) as items:
+                reply = await self._call("POST", requests.append_url(self._spreadsheet, route.sheet), document)
         if not isinstance(reply, Reply):
             return answers.account_failure(reply, self._email, route.sheet)
         if not answers.is_appended(reply, len(records)):
             return self._api.unclear(reply.status, "does not account for the new rows")
         self._unsure -= ids
+        items.received((record.id, answers.update_of(reply)) for record in records)
         return reply
 
     def _outcome(self, record: Record, columns: Sequence[str], appended: Reply | Retry | Rejected | None) -> Outcome:

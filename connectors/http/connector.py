@@ -20,7 +20,7 @@ from connectors.base import (
     Rejected,
     SettingError,
     Vault,
-    exchange_log,
+    exchange_items,
 )
 from connectors.http import redirect
 from connectors.http.answers import Reader, ResultsReader
@@ -192,16 +192,11 @@ class HttpConnector(Connector):
             )
         except ExpressionError as error:
             return [self._unsendable(error)] * len(parts)
-        result = await self._write(request)
+        with exchange_items((part.record.id, part.body) for part in parts) as items:
+            result = await self._write(request)
         if not isinstance(result, Answer):
             return [result] * len(parts)
-        log, bodies = exchange_log.get(), {part.record.id: part.body for part in parts}
-
-        def keep(record: Record, own: object) -> None:
-            if log is not None:
-                log.part(result, record.id, bodies[record.id], own)
-
-        return results.outcomes(result, records, self._now(), keep)
+        return results.outcomes(result, records, self._now(), lambda record, own: items.received([(record.id, own)]))
 
     def _sendable(self, results: ResultsReader, record: Record) -> "_Part | Rejected":
         try:

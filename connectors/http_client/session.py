@@ -112,7 +112,7 @@ class HttpSession:
             log.note(method, url, headers, body, fault=_CUT_OFF)
             raise
         if isinstance(result, Answer):
-            log.note(method, url, headers, body, answer=result, status=result.status, received=result.body)
+            log.note(method, url, headers, body, status=result.status, received=result.body)
         else:
             log.note(method, url, headers, body, status=result.outcome.status, fault=result.outcome.detail)
         return result

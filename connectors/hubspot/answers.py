@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
@@ -119,14 +117,13 @@ def read_batch(
     return results
 
 
-def own_items(
-    body: bytes | None, answer: Answer, found: Sequence[tuple[str, "Stored | HubSpotProblem | None"]]
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield for each record of a batch, by its trace id, its own item of the request and of the answer, or None.
+def received_items(
+    answer: Answer, found: Sequence[tuple[str, "Stored | HubSpotProblem | None"]]
+) -> Iterator[tuple[str, object]]:
+    """Yield for each record of a batch, by its trace id, its own item of the answer, or None.
 
     `found` is what `read_batch` made of the answer. An error that names several records belongs to none of them.
     """
-    inputs = {each.get("objectWriteTraceId"): each for each in _objects(orjson.loads(body or b"null"), "inputs")}
     document = _object(answer)
     results = {each.get("id"): each for each in _objects(document, "results")}
     errors = {}
@@ -136,7 +133,7 @@ def own_items(
         if isinstance(named, list) and len(named) == 1:
             errors[str(named[0])] = each
     for trace, result in found:
-        yield trace, inputs.get(trace), results.get(result.id) if isinstance(result, Stored) else errors.get(trace)
+        yield trace, results.get(result.id) if isinstance(result, Stored) else errors.get(trace)
 
 
 def read_search_result(answer: Answer) -> str | Retry | None:

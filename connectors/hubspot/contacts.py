@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from connectors.base import Blame, Reason, Rejected, Retry, exchange_log
+from connectors.base import Blame, Reason, Rejected, Retry, exchange_items
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
@@ -13,16 +13,16 @@ from connectors.hubspot.answers import (
     Stored,
     is_success,
     is_unwritten,
-    own_items,
     read_batch,
     read_record,
     read_search_result,
+    received_items,
     unclear_outcome,
 )
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.held_values import HeldValues, Refusal
-from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, HubSpotRequests, Lead
+from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, HubSpotRequests, Lead, sent_items
 
 _SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
 _MOST_RECENT = 1000
@@ -84,7 +84,8 @@ class Contacts:
             if not isinstance(found, _Refused):
                 return lead, found
             async with few:
-                return await self._settled(lead, found, is_alone=len(leads) == 1)
+                with exchange_items([(lead.record.id, None)]):
+                    return await self._settled(lead, found, is_alone=len(leads) == 1)
 
         async with asyncio.TaskGroup() as group:
             settling = [group.create_task(settle(*each)) for each in results]
@@ -128,7 +129,8 @@ class Contacts:
         self, request: HubSpotRequest, leads: Sequence[Lead], name: str
     ) -> "list[Stored | _Refused | Refusal]":
         """Send a batch whose results show the key of their input in the property `name`."""
-        answer = await self._client.send(request)
+        with exchange_items(sent_items(request)) as items:
+            answer = await self._client.send(request)
         if isinstance(answer, Failure):
             return [answer.outcome] * len(leads)
         if not is_success(answer):
@@ -140,10 +142,7 @@ class Contacts:
         self._refusals.understood()
         asked = [(lead.record.id, lead.found or (lead.key[1] if lead.key else "")) for lead in leads]
         found = read_batch(answer, asked, _value_of(name), self._secrets)
-        if log := exchange_log.get():
-            named = zip((lead.record.id for lead in leads), found, strict=True)
-            for record_id, sent, received in own_items(request.body, answer, list(named)):
-                log.part(answer, record_id, sent, received)
+        items.received(received_items(answer, list(zip((lead.record.id for lead in leads), found, strict=True))))
         silent = all(each is None for each in found)
         return [
             _Refused(each, record_outcome(each, answer.status))

@@ -293,6 +293,12 @@ class HubSpotRequests:
         return HubSpotRequest("POST", url, _json(document))
 
 
+def sent_items(request: HubSpotRequest) -> list[tuple[str, object]]:
+    """Return the inputs of a batch, each with its trace id."""
+    inputs: list[dict[str, object]] = orjson.loads(request.body or b"{}").get("inputs", [])
+    return [(str(each["objectWriteTraceId"]), each) for each in inputs]
+
+
 def association(contact: str, type_id: int) -> dict[str, object]:
     """Return the association of a new record with its contact. `type_id` is HubSpot's association type."""
     types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": type_id}]

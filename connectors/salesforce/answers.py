@@ -51,14 +51,22 @@ def read_collection(
         secrets: Masks Salesforce's messages.
         refused: Outcome of the answer for all records if it is not one of Salesforce's own errors.
     """
-    if part is not None and part.status == 200 and isinstance(part.body, list) and len(part.body) == count:  # noqa: PLR2004 - RFC 9110
-        return [_row(each, part.status, secrets) for each in part.body]
+    results = own_results(part, count)
+    if part is not None and results:
+        return [_row(each, part.status, secrets) for each in results]
     problem = read_salesforce_problem(part.body, part.status, secrets) if part and not part.is_good else None
     if problem is None:
         return [refused or unreadable(part.status if part else 200)] * count
     if problem.kind is ErrorKind.FIELD:
         return [replace(problem, is_whole_call=True)] * count
     return [problem if problem.kind is ErrorKind.VALUE and count == 1 else outcome(problem, Blame.BATCH)] * count
+
+
+def own_results(part: Part | None, count: int) -> list[Any]:
+    """Return a collection's results as they stand in the answer; nothing unless there is one for each record."""
+    if part is not None and part.status == 200 and isinstance(part.body, list) and len(part.body) == count:  # noqa: PLR2004 - RFC 9110
+        return part.body
+    return []
 
 
 def read_parts(answer: Answer) -> dict[str, Part]:

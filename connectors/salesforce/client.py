@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from connectors.base import Quota, Rejected, Retry
+from connectors.base import Quota, Rejected, Retry, exchange_items
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import HttpSession
-from connectors.salesforce.answers import Part, Verdict, read_collection, read_parts
+from connectors.salesforce.answers import Part, Verdict, own_results, read_collection, read_parts
 from connectors.salesforce.auth import Access, OrgToken
 from connectors.salesforce.errors import (
     LONG_PAUSE,
@@ -104,27 +104,33 @@ class SalesforceClient:
         return call_outcome(answer, self.now(), self.secrets) or answer
 
     async def write(
-        self, calls: Sequence[tuple[SalesforceRequest, int]], requests: SalesforceRequests
+        self, calls: Sequence[tuple[SalesforceRequest, Sequence[str]]], requests: SalesforceRequests
     ) -> list[Verdict]:
         """Send collections, several of them as parts of one call, and return the verdict of each record in order.
 
         Args:
-            calls: Collections with the number of their records.
+            calls: Collections, each with the ids of the bridge's records that its rows belong to.
             requests: Builder of the call.
         """
         several = len(calls) > 1
-        answer = await self.ask(requests.together([each for each, _ in calls]) if several else calls[0][0])
-        total = sum(count for _, count in calls)
+        owners = [record_id for _, ids in calls for record_id in ids]
+        rows = [row for request, _ in calls for row in request.rows]
+        with exchange_items(zip(owners, rows, strict=True)) as items:
+            answer = await self.ask(requests.together([each for each, _ in calls]) if several else calls[0][0])
         if isinstance(answer, Failure):
-            return [answer.outcome] * total
+            return [answer.outcome] * len(owners)
         refused = call_outcome(answer, self.now(), self.secrets)
-        if not several:
-            return read_collection(Part(answer.status, document_of(answer)), total, self.secrets, refused)
-        if refused is not None:
-            return [refused] * total
-        parts = read_parts(answer)
-        found = (read_collection(parts.get(str(at)), count, self.secrets) for at, (_, count) in enumerate(calls))
-        return [verdict for verdicts in found for verdict in verdicts]
+        if several and refused is not None:
+            return [refused] * len(owners)
+        parts = read_parts(answer) if several else {"0": Part(answer.status, document_of(answer))}
+        verdicts: list[Verdict] = []
+        results: list[tuple[str, object]] = []
+        for at, (_, ids) in enumerate(calls):
+            part = parts.get(str(at))
+            verdicts += read_collection(part, len(ids), self.secrets, None if several else refused)
+            results += zip(ids, own_results(part, len(ids)), strict=False)
+        items.received(results)
+        return verdicts
 
     async def ask(self, request: SalesforceRequest) -> Answer | Failure:
         """Send a request, and return the answer of any status, or the failure."""

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
+from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry, exchange_items
 from connectors.http_client.answer import Answer
 from connectors.salesforce.answers import Verdict, Written, read_parts, read_write
 from connectors.salesforce.client import SalesforceClient, Shapes
@@ -191,7 +191,7 @@ class Leads:
     async def _send(self, drafts: Sequence[Draft], *, allow: bool = False) -> None:
         """Send records in one call: new ones, existing ones, and those by id as collections of it."""
         groups = _grouped(drafts)
-        calls = [(self._collection(chosen, allow=allow), len(chosen)) for chosen in groups]
+        calls = [(self._collection(chosen, allow=allow), [each.row.record.id for each in chosen]) for chosen in groups]
         if not calls:
             return
         verdicts = iter(await self._client.write(calls, self._requests))
@@ -286,8 +286,11 @@ class Leads:
     async def _learn_some(self, drafts: Sequence[Draft]) -> None:
         route, is_new = drafts[0].row.route, drafts[0].is_new
         rows = [(each.row.key, each.target, body(each.row, each.existing, each.schema)[0]) for each in drafts]
-        answer = await self._client.call(self._requests.each(route, rows, rule_headers(route, is_new=is_new)))
+        ids = [each.row.record.id for each in drafts]
+        with exchange_items(zip(ids, (fields for _, _, fields in rows), strict=True)) as items:
+            answer = await self._client.call(self._requests.each(route, rows, rule_headers(route, is_new=is_new)))
         parts = read_parts(answer) if isinstance(answer, Answer) else {}
+        items.received((name, part.body) for at, name in enumerate(ids) if (part := parts.get(str(at))))
         for number, each in enumerate(drafts):
             if isinstance(answer, Answer):
                 each.verdict = read_write(parts.get(str(number)), answer.status, self._client.secrets, each.target)

@@ -149,7 +149,10 @@ class SalesforceRelatedRecords:
         groups = [group for group in waiting if group]
         if not groups:
             return
-        calls = [(self._requests.create([each.fields for each in group]), len(group)) for group in groups]
+        calls = [
+            (self._requests.create([each.fields for each in group]), [each.row.record.id for each in group])
+            for group in groups
+        ]
         verdicts = iter(await self._client.write(calls, self._requests))
         for group in groups:
             for each in group:

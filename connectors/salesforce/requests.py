@@ -41,6 +41,8 @@ class SalesforceRequest:
     """Encoded path with its query."""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    """Rows of a collection, in the order of the results."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -180,7 +182,7 @@ class SalesforceRequests:
         """Return the request that creates records, each with its `attributes`; the results have the same order."""
         document = {"allOrNone": False, "records": rows}
         path = f"{self._base}/composite/sobjects"
-        return SalesforceRequest("POST", path, {**_JSON, "Sforce-Auto-Assign": "FALSE"}, orjson.dumps(document))
+        return SalesforceRequest("POST", path, {**_JSON, "Sforce-Auto-Assign": "FALSE"}, orjson.dumps(document), rows)
 
     def together(self, requests: Sequence[SalesforceRequest]) -> SalesforceRequest:
         """Return one request for several collections, each as a part named by its position. At most `MOST_QUERIES`."""
@@ -267,7 +269,7 @@ class SalesforceRequests:
         self, path: str, records: Sequence[Mapping[str, Any]], headers: Mapping[str, str]
     ) -> SalesforceRequest:
         document = {"allOrNone": False, "records": records}
-        return SalesforceRequest("PATCH", path, {**_JSON, **headers}, orjson.dumps(document))
+        return SalesforceRequest("PATCH", path, {**_JSON, **headers}, orjson.dumps(document), records)
 
     def _composite(
         self, parts: Sequence[Mapping[str, Any]], headers: Mapping[str, str], *, all_or_none: bool

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.activities import Activity
-from connectors.base import Delivered, Outcome
+from connectors.base import Delivered, Outcome, exchange_items
 from connectors.zoho.client import ZohoClient
 from connectors.zoho.requests import ACTIVITIES, activity_fields, activity_text
 
@@ -22,7 +22,9 @@ class ZohoActivity:
     """An activity that a record should have."""
 
     record_id: str
-    """Id of the record, or of another activity of it."""
+    """Id of the record."""
+    name: str
+    """Name in the record's memo."""
     activity: Activity
     module: str
     remote_id: str
@@ -32,6 +34,11 @@ class ZohoActivity:
     details: Mapping[str, object] = field(default_factory=dict)
     """Further fields, such as the owner."""
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what tells it from all others."""
+        return self.record_id, self.name
+
 
 class ZohoActivities:
     """Writer of activities. `write` may run in parallel, never for the same person."""
@@ -39,30 +46,32 @@ class ZohoActivities:
     def __init__(self, client: ZohoClient) -> None:
         self._client = client
 
-    async def write(self, due: Sequence[ZohoActivity]) -> dict[str, Outcome]:
-        """Ensure that each of these activities exists, and return the outcomes by record id."""
-        done: dict[str, Outcome] = {}
+    async def write(self, due: Sequence[ZohoActivity]) -> dict[tuple[str, str], Outcome]:
+        """Ensure that each of these activities exists, and return the outcomes by key."""
+        done: dict[tuple[str, str], Outcome] = {}
         few = asyncio.Semaphore(_AT_ONCE)
 
         async def look(each: ZohoActivity) -> None:
-            async with few:
-                found = await self._found(each)
+            with exchange_items([(each.record_id, None)]):
+                async with few:
+                    found = await self._found(each)
             if found is not None:
-                done[each.record_id] = found
+                done[each.key] = found
 
         async with asyncio.TaskGroup() as group:
             for each in due:
                 if not each.is_new:
                     group.create_task(look(each))
         for kind, module in ACTIVITIES.items():
-            missing = [each for each in due if each.activity.kind is kind and each.record_id not in done]
+            missing = [each for each in due if each.activity.kind is kind and each.key not in done]
             if missing:
                 rows = [
                     {**activity_fields(each.activity, each.module, each.remote_id), **each.details} for each in missing
                 ]
                 document = {"data": rows, "trigger": []}
-                answered = await self._client.write("POST", self._client.base / module, document, len(rows))
-                done |= zip([each.record_id for each in missing], answered.outcomes, strict=True)
+                owners = [each.record_id for each in missing]
+                answered = await self._client.write("POST", self._client.base / module, document, owners)
+                done |= zip([each.key for each in missing], answered.outcomes, strict=True)
         return done
 
     async def _found(self, each: ZohoActivity) -> Outcome | None:

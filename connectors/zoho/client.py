@@ -1,10 +1,11 @@
 """Calls to an account of Zoho CRM, with a token."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from yarl import URL
 
-from connectors.base import Context, Rejected, Retry, SettingError
+from connectors.base import Context, Rejected, Retry, SettingError, exchange_items
 from connectors.http_client.address_guard import check_url
 from connectors.http_client.answer import Failure
 from connectors.http_client.json_api import JsonApi, Reply
@@ -43,13 +44,27 @@ class ZohoClient:
         )
         return reply.outcome if isinstance(reply, Failure) else reply
 
-    async def write(self, method: str, url: URL, document: Mapping[str, object], count: int) -> answers.WriteAnswer:
-        """Send a request that writes records, and return its answer with the outcome of each."""
-        reply = await self.call(method, url, document)
+    async def write(
+        self, method: str, url: URL, document: Mapping[str, Any], record_ids: Sequence[str]
+    ) -> answers.WriteAnswer:
+        """Send a request that writes rows, and return its answer with the outcome of each.
+
+        Args:
+            method: In capitals.
+            url: Absolute.
+            document: The rows, under `data`.
+            record_ids: For each row the id of the bridge's record that it belongs to.
+        """
+        with exchange_items(zip(record_ids, document["data"], strict=True)) as items:
+            reply = await self.call(method, url, document)
+        count = len(record_ids)
         if not isinstance(reply, Reply):
             return answers.WriteAnswer(None, [reply] * count)
         found = answers.upsert_outcomes(reply, count, self._api.masked)
-        return answers.WriteAnswer(reply, found or [self.refused(reply)] * count)
+        if found is None:
+            return answers.WriteAnswer(reply, [self.refused(reply)] * count)
+        items.received(zip(record_ids, reply.get("data"), strict=True))
+        return answers.WriteAnswer(reply, found)
 
     async def rows(
         self, method: str, url: URL, document: object = None, name: str = "data"

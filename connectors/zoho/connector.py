@@ -193,17 +193,17 @@ class ZohoConnector(Connector):
             )
             if activity is not None:
                 details = {} if activity.kind is ActivityKind.NOTE else requests.owner_field(owner)
-                due[activity.kind.value] = ZohoActivity(
-                    row.record.id, activity, module, remote_id, written.is_new, details
-                )
+                name = activity.kind.value
+                due[name] = ZohoActivity(row.record.id, name, activity, module, remote_id, written.is_new, details)
         if "follow_up" not in memo and (task := requests.follow_up(row, self._now())) is not None:
             details = requests.task_details(replace(row, owner=owner))
-            name = f"{row.record.id}-follow-up"
-            due["follow_up"] = ZohoActivity(name, task, module, remote_id, written.is_new, details)
+            due["follow_up"] = ZohoActivity(
+                row.record.id, "follow_up", task, module, remote_id, written.is_new, details
+            )
         return due
 
 
-def _outcome(written: WrittenRow, due: Mapping[str, ZohoActivity], done: Mapping[str, Outcome]) -> Outcome:
+def _outcome(written: WrittenRow, due: Mapping[str, ZohoActivity], done: Mapping[tuple[str, str], Outcome]) -> Outcome:
     """Return the outcome of a record and its activities."""
     row, outcome = written.row, written.outcome
     memo = {**row.record.memo, **_turns(row)}
@@ -211,7 +211,7 @@ def _outcome(written: WrittenRow, due: Mapping[str, ZohoActivity], done: Mapping
         return replace(outcome, memo={**memo, **outcome.memo})
     failures = []
     for name, each in due.items():
-        found = done[each.record_id]
+        found = done[each.key]
         if isinstance(found, Delivered) and found.remote_id:
             memo[name] = found.remote_id
         elif not isinstance(found, Delivered):

@@ -72,7 +72,7 @@ class ZohoLeads:
         ):
             if not part:
                 continue
-            answered = await self._client.write(method, target, document(part), len(part))
+            answered = await self._client.write(method, target, document(part), [row.record.id for row in part])
             for number, (row, outcome) in enumerate(zip(part, answered.outcomes, strict=True)):
                 written = WrittenRow(row, outcome, is_inserted(answered.reply, number))
                 results[row.record.id] = written, refused_field(answered.reply, number)

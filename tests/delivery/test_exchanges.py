@@ -12,7 +12,7 @@ from bridge.store.driver import Driver
 from bridge.store.exchanges import exchanges_of
 from bridge.store.schema import exchanges
 from bridge.store.sql import SqlStore
-from connectors.base import Delivered, Outcome, Reason, Record, Rejected, exchange_log
+from connectors.base import Delivered, Outcome, Reason, Record, Rejected, exchange_items, exchange_log
 from tests.building import all_delivered, routed
 from tests.delivery.test_lane import Rig
 from tests.store.test_sql import rows
@@ -56,11 +56,11 @@ async def test_each_attempt_keeps_its_own_part_of_a_shared_call(
     async def call(records: Sequence[Record]) -> None:
         log = exchange_log.get()
         assert log is not None
-        answer = object()
         whole = " ".join(each.fields["email"] for each in records).encode()
-        log.note("POST", URL("https://crm.example/batch"), {}, whole, answer=answer, status=207, received=whole)
-        for each in records[:2]:
-            log.part(answer, each.id, {"email": each.fields["email"]}, each.fields["email"])
+        sent = [{"email": each.fields["email"]} for each in records[:2]]
+        with exchange_items(zip([each.id for each in records], [*sent, None], strict=True)) as items:
+            log.note("POST", URL("https://crm.example/batch"), {}, whole, status=207, received=whole)
+        items.received((each.id, each.fields["email"]) for each in records[:2])
 
     def refuse_second(records: Sequence[Record]) -> Sequence[Outcome]:
         outcomes = list(all_delivered(records))
