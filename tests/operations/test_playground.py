@@ -151,9 +151,11 @@ def test_the_first_mistakes_are_shown_and_none_at_length() -> None:
     assert max(map(len, found)) < 600
 
 
-def test_a_request_has_so_much_room_and_time_for_all_its_records() -> None:
+def test_a_request_has_so_much_room_and_time_for_all_its_records(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    allowance = PageBudget(text=1_000, seconds=1.0, clock=clock)
+    monkeypatch.setattr("bridge.operations.dry_run.PAGE_TEXT", 1_000)
+    monkeypatch.setattr("bridge.operations.dry_run.time.thread_time", clock)
+    allowance = PageBudget()
     made = allowance.facts({"a": "<" * 100, "b": "x" * 300, "c": "y"})
     assert made == {"a": "<" * 100, "2 more": "not shown: the page would be too large"}
     in_use = config([chatbot("acme", route("crm"))], [destination("crm", FakeConnector())])
