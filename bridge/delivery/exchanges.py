@@ -6,6 +6,7 @@ settings, and texts that came from a variable or a secret file, are masked: the 
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -18,22 +19,45 @@ from connectors.base import ExchangeLog, ExchangeRecorder, exchange_log
 _TEMPLATE: Final = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 
 
-DELIVERED_PER_SECOND: Final = 5.0
-DELIVERED_BURST: Final = 100.0
-"""Delivered attempts of one destination whose exchanges are kept: as many at once, and so many per second after that.
-Under load they would cost the lane a tenth of its speed, and nobody reads a thousand equal ones. Other attempts keep
-theirs always."""
+PER_SECOND: Final = 5.0
+BURST: Final = 100.0
+"""Attempts of one kind at one destination whose exchanges are kept: as many at once, and so many per second after that.
+Under load they would cost the lane a tenth of its speed, a destination that refuses everything would fill the disk, and
+nobody reads a thousand equal ones."""
+KINDS_LIMIT: Final = 20
+"""Kinds of one destination that are told apart: a state and a cause each. All others count as one more."""
+
+
+@dataclass(slots=True)
+class _Room:
+    """Number of attempts of one kind whose exchanges may be kept at a time."""
+
+    left: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        """Take the room for one attempt; return False if there is none."""
+        self.left = min(BURST, self.left + max(0.0, now - self.at) * PER_SECOND)
+        self.at = now
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True
 
 
 class Exchanges:
-    """Maker of the logs of one destination."""
+    """Maker of the logs of one destination, and judge of what is kept of them.
+
+    Each kind of attempt has its own room: attempts that were delivered, those with a warning, and those that failed, by
+    what became of the delivery and by the reason and status. So the first attempts of a new cause are kept, and the
+    last ones of dead letters, however many others fail.
+    """
 
     def __init__(self, destination: Destination) -> None:
         secrets = (secret.get_secret_value() for _, secret in secret_settings(destination.settings))
         hidden = hidden_texts(destination.settings, destination.hidden)
         self._recorder = ExchangeRecorder(*_pieces([*secrets, *hidden]))
-        self._room = DELIVERED_BURST
-        self._asked_at = 0.0
+        self._rooms: dict[tuple[object, ...], _Room] = {}
 
     def begin(self, records: Sequence[str]) -> ExchangeLog:
         """Begin to log the requests of the current task, for the records of these ids."""
@@ -46,19 +70,16 @@ class Exchanges:
         attempt = settlement.attempt
         if attempt is None:
             return settlement
-        plain = attempt.outcome == "delivered" and settlement.warning is None
-        if plain and not self._has_room(now):
-            return settlement
-        return settlement.with_exchange(kept_text(log, record_id))
-
-    def _has_room(self, now: float) -> bool:
-        passed = max(0.0, now - self._asked_at)
-        self._room = min(DELIVERED_BURST, self._room + passed * DELIVERED_PER_SECOND)
-        self._asked_at = now
-        if self._room < 1.0:
-            return False
-        self._room -= 1.0
-        return True
+        kind: tuple[object, ...]
+        if attempt.outcome == "delivered":
+            kind = ("delivered", settlement.warning is not None)
+        else:
+            kind = (settlement.state, attempt.reason, attempt.status)
+        room = self._rooms.get(kind)
+        if room is None:
+            kind = kind if len(self._rooms) < KINDS_LIMIT else ()
+            room = self._rooms.setdefault(kind, _Room(BURST, now))
+        return settlement.with_exchange(kept_text(log, record_id)) if room.take(now) else settlement
 
 
 def kept_text(log: ExchangeLog, record_id: str) -> str | None:

@@ -7,13 +7,23 @@ import pytest
 from yarl import URL
 
 from bridge.config.reload import load_files
-from bridge.delivery.exchanges import Exchanges, kept_text
+from bridge.delivery.exchanges import KINDS_LIMIT, Exchanges, kept_text
 from bridge.store.driver import Driver
 from bridge.store.exchanges import exchanges_of
+from bridge.store.interface import Attempt, DeliveryState, Settlement
 from bridge.store.schema import exchanges
 from bridge.store.sql import SqlStore
-from connectors.base import Delivered, Outcome, Reason, Record, Rejected, exchange_items, exchange_log
-from tests.building import all_delivered, routed
+from connectors.base import (
+    Delivered,
+    ExchangeRecorder,
+    Outcome,
+    Reason,
+    Record,
+    Rejected,
+    exchange_items,
+    exchange_log,
+)
+from tests.building import NOW, FakeConnector, all_delivered, destination, routed
 from tests.delivery.test_lane import Rig
 from tests.store.test_sql import rows
 
@@ -99,8 +109,8 @@ async def test_a_connector_that_sends_nothing_leaves_nothing(store: SqlStore, dr
 async def test_under_load_only_some_delivered_attempts_keep_theirs(
     store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that failed, or has a warning, keeps it always."""
-    monkeypatch.setattr("bridge.delivery.exchanges.DELIVERED_BURST", 2.0)
+    """One that failed, or has a warning, does not compete with them."""
+    monkeypatch.setattr("bridge.delivery.exchanges.BURST", 2.0)
     await store.accept([routed("crm", Email=f"{number}@example.com") for number in range(6)])
     rig = Rig(store, driver, concurrency=1)
 
@@ -123,3 +133,27 @@ async def test_under_load_only_some_delivered_attempts_keep_theirs(
     await rig.settled(7)
     await rig.stop()
     assert [row.delivery_id for row in rows(driver, exchanges)] == [1, 2, 4, 5, 7]
+
+
+def failed(status: int, state: DeliveryState = DeliveryState.PENDING) -> Settlement:
+    attempt = Attempt(1, NOW, 0.1, "retry", Reason.SERVER_ERROR, status, "no")
+    return Settlement(1, "e", "crm", "acme", NOW, state, None, 1, 1, NOW, None, attempt=attempt)
+
+
+def test_a_destination_that_refuses_everything_keeps_some_of_each_cause() -> None:
+    """The attempts of one cause, however many, leave room for the first of the next one, and for dead letters."""
+    kept = Exchanges(destination("crm", FakeConnector()))
+    log = ExchangeRecorder().begin(["1"])
+    log.note("POST", URL("https://crm.example"), {}, b"{}", status=500)
+
+    def keep(settlement: Settlement, times: int, now: float = NOW) -> int:
+        settled = [kept.settled(settlement, log, "1", now).attempt for _ in range(times)]
+        return sum(each is not None and each.exchange is not None for each in settled)
+
+    assert keep(failed(500), 10_000) == 100
+    assert keep(failed(503), 3) == 3
+    assert keep(failed(500, DeliveryState.DEAD), 3) == 3
+    assert keep(failed(500), 10_000, NOW + 60.0) == 100
+    assert keep(failed(500), 10_000, NOW + 62.0) == 10
+    hostile = sum(keep(failed(status), 1_000, NOW + 62.0) for status in range(600, 999))
+    assert hostile <= 100 * KINDS_LIMIT
