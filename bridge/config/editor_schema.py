@@ -41,6 +41,7 @@ TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
     "title": ("title", "MARY O'NEILL-SMITH"),
     "truncate": ("{truncate: 12}", "A quote for 40 chairs, please"),
     "e164": ("{e164: US}", "(415) 555-0100"),
+    "phone_country": ("{phone_country: US}", "+44 20 7946 0958"),
     "email": ("email", " mailto:Ada@Example.COM "),
     "date": ('{date: {format: "%d.%m.%Y %H:%M", tz: Europe/Berlin}}', "2026-11-24T22:30:00Z"),
     "epoch_ms": ("epoch_ms", "2026-11-24T22:30:00Z"),

@@ -9,7 +9,8 @@ Rules for all transforms:
 - An empty value stays empty. Missing values and whole numbers are used as text.
 - Transforms that change the spelling (`e164`, `email`, `date`, `epoch_ms`) return a value unchanged if they cannot read
   it, so that no lead loses a mistyped value. Transforms that extract a part (`appointment_start`, `regex_extract`,
-  `url_host`, `query_param`, `first_name`, `rest_of_name`, `last_name`, `lookup`) return `""` if the part is missing.
+  `url_host`, `query_param`, `phone_country`, `first_name`, `rest_of_name`, `last_name`, `lookup`) return `""` if the
+  part is missing.
 - Arguments come from the author of the configuration and are checked when it is loaded. Values come from strangers, so
   the work that a value can cause is limited.
 """
@@ -30,6 +31,7 @@ from bridge.errors import did_you_mean
 from bridge.mapping.budget import FIELD_TEXT
 from bridge.mapping.pattern import Pattern, PatternError, compile_pattern
 from bridge.mapping.person_name import PersonName, split_name
+from bridge.mapping.phone_number import country_of, e164_form, known_country
 from bridge.mapping.transform_api import Parameter, Transform, TransformError, TransformStep, to_json, value_as_text
 from connectors.base import read_appointment_start
 
@@ -112,30 +114,30 @@ def truncate(n: int) -> TransformStep:
     reads=NAME_INPUT,
 )
 def e164(region: str) -> TransformStep:
-    """Return a phone number in E.164. A number whose length no country's plan allows stays as typed.
+    """Return a phone number in E.164. A number whose length no country's plan allows stays as typed."""
+    country = _country("e164", region)
+    return lambda value: e164_form(text := value_as_text(value), country) or text
 
-    An extension is removed, because the format has no place for it.
-    """
-    import phonenumbers  # 20 ms and some memory that only those who use it should pay
 
-    country = region.strip().upper()
-    if country not in phonenumbers.SUPPORTED_REGIONS:
-        hint = "; Britain is GB" if country == "UK" else ""
-        raise TransformError(f"transform `e164`: `region` is a two-letter country code such as US{hint}")
+@_register(
+    "phone_country",
+    "Extracts the two-letter country of a phone number; empty for other texts.",
+    Parameter("region", (str,), "two-letter country for numbers without a country code, such as US", default=""),
+    rate=1_000,
+    reads=NAME_INPUT,
+)
+def phone_country(region: str) -> TransformStep:
+    """Return the country of a phone number. Without a region only numbers with a country code have one."""
+    country = _country("phone_country", region) if region.strip() else None
+    return lambda value: country_of(value_as_text(value), country)
 
-    def write(value: object) -> str:
-        text = value_as_text(value)
-        if not text.strip() or len(text) > NAME_INPUT:
-            return text
-        try:
-            number = phonenumbers.parse(text, country)
-        except phonenumbers.NumberParseException:
-            return text
-        if not phonenumbers.is_possible_number(number):
-            return text
-        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
-    return write
+def _country(transform: str, region: str) -> str:
+    country = known_country(region)
+    if country is None:
+        hint = "; Britain is GB" if region.strip().upper() == "UK" else ""
+        raise TransformError(f"transform `{transform}`: `region` is a two-letter country code such as US{hint}")
+    return country
 
 
 @_register(

@@ -42,7 +42,7 @@ def run(name: str, value: Any, *arguments: Any, **named: Any) -> Any:
 def test_the_registry_is_the_one_of_the_contract() -> None:
     names = (
         "trim lower upper title truncate e164 email date epoch_ms regex_extract regex_replace first_name rest_of_name "
-        "last_name lookup hash url_host query_param html_escape bmp json appointment_start"
+        "last_name lookup hash url_host query_param phone_country html_escape bmp json appointment_start"
     )
     assert sorted(BUILTIN) == sorted(names.split())
 
@@ -79,6 +79,16 @@ def test_an_empty_value_stays_empty(name: str, value: Any) -> None:
         ("e164", ["US"], "call me", "call me"),
         ("e164", ["US"], "12", "12"),
         ("e164", ["US"], "1" * 1000, "1" * 1000),
+        ("phone_country", ["GB"], "020 7946 0018", "GB"),
+        ("phone_country", ["us"], "+44 1481 960 194", "GG"),
+        ("phone_country", ["US"], "416 555 0123", "CA"),
+        ("phone_country", ["US"], "999 555 0100", "US"),
+        ("phone_country", ["GB"], "+1 999 555 0100", ""),
+        ("phone_country", [], "+34 612 345 678", "ES"),
+        ("phone_country", [], "612 345 678", ""),
+        ("phone_country", ["US"], "+800 1234 5678", ""),
+        ("phone_country", ["US"], "call me", ""),
+        ("phone_country", ["US"], "1" * 1000, ""),
         ("email", [], " Test@QQ.com ", "test@qq.com"),
         ("email", [], "mailto:A@b.co", "a@b.co"),
         ("email", [], "Info@Bücher.example", "info@bücher.example"),
@@ -164,6 +174,7 @@ def test_a_time_without_a_zone_is_utc(time: Any) -> None:
         ("trim", [1], {}, "takes no arguments"),
         ("e164", ["UK"], {}, "Britain is GB"),
         ("e164", ["XX"], {}, "two-letter country code"),
+        ("phone_country", ["UK"], {}, "Britain is GB"),
         ("appointment_start", ["Mars"], {}, "needs a time zone"),
         ("regex_extract", ["("], {}, "is not a valid RE2 pattern"),
         ("regex_extract", ["a", 1], {}, "no such `group`"),

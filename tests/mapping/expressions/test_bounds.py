@@ -36,6 +36,7 @@ ARGUMENTS = {
     "join": "(Content)",
     "lookup": "({'a': 1})",
     "map": "('upper')",
+    "phone_country": "('US')",
     "query_param": "('a')",
     "regex_extract": "('a*?b|(a)')",
     "regex_replace": "('a', 'aa')",
