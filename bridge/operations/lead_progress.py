@@ -22,6 +22,10 @@ class DeliveryAnswer:
     tone: str
     """`good`, `wait` or `bad`."""
     next_try_at: float | None = None
+    since: float | None = None
+    """Time of the first failure, or of the beginning of an operator's pause, if it is known."""
+    is_held: bool = False
+    """True if an operator has paused the destination."""
 
 
 def lead_answer(event: EventRow) -> DeliveryAnswer | None:
@@ -38,7 +42,13 @@ def lead_answer(event: EventRow) -> DeliveryAnswer | None:
 
 
 def delivery_answer(
-    delivery: DeliveryRow, lanes: Mapping[str, LaneRow], now: float, *, behind: bool = False, left_out: bool = False
+    delivery: DeliveryRow,
+    lanes: Mapping[str, LaneRow],
+    now: float,
+    *,
+    failing_since: float | None = None,
+    behind: bool = False,
+    left_out: bool = False,
 ) -> DeliveryAnswer:
     """Return where a delivery is, why, and what happens next. Pure.
 
@@ -46,6 +56,7 @@ def delivery_answer(
         delivery: The delivery.
         lanes: Lanes by the names of their destinations.
         now: The time. A next try in the past is not named: the delivery waits for its turn.
+        failing_since: Time of the delivery's first failure in a row.
         behind: True if an earlier delivery of the same person to the same destination is still pending.
         left_out: True if the file of its chatbot is left out because of its mistakes.
     """
@@ -71,7 +82,7 @@ def delivery_answer(
             if left_out:
                 why = "the file of its chatbot has a mistake. It goes on when the file is correct"
                 return DeliveryAnswer(f"Not in {name} yet: {why}.", "wait")
-            return _waiting_answer(delivery, lane, now, behind=behind)
+            return _waiting_answer(delivery, lane, now, failing_since, behind=behind)
 
 
 def _removed(delivery: DeliveryRow) -> str:
@@ -82,13 +93,15 @@ def _removed(delivery: DeliveryRow) -> str:
     )
 
 
-def _waiting_answer(delivery: DeliveryRow, lane: LaneRow, now: float, *, behind: bool) -> DeliveryAnswer:
+def _waiting_answer(
+    delivery: DeliveryRow, lane: LaneRow, now: float, failing_since: float | None, *, behind: bool
+) -> DeliveryAnswer:
     name, meaning = delivery.destination, reason_text(delivery.reason)
     if lane.pause and lane.pause.by == "operator":
-        return DeliveryAnswer(f"Not in {name} yet. {HELD}", "wait")
+        return DeliveryAnswer(f"Not in {name} yet. {HELD}", "wait", since=lane.pause.since, is_held=True)
     if lane.pause:
         why = reason_text(lane.pause.reason) or "The destination is in trouble."
-        return DeliveryAnswer(f"Not in {name} yet. {why}", "wait", _later(lane.pause.until, now))
+        return DeliveryAnswer(f"Not in {name} yet. {why}", "wait", _later(lane.pause.until, now), lane.pause.since)
     if behind:
         return DeliveryAnswer(f"Not in {name} yet: an earlier lead of the same person goes first.", "wait")
     if lane.state is LaneStatus.UNOWNED:
@@ -97,7 +110,7 @@ def _waiting_answer(delivery: DeliveryRow, lane: LaneRow, now: float, *, behind:
         tries = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
         again = _later(delivery.due_at, now)
         soon = "" if again else " It is tried again as soon as its turn comes."
-        return DeliveryAnswer(f"Not in {name} yet: tried {tries}. {meaning}{soon}", "wait", again)
+        return DeliveryAnswer(f"Not in {name} yet: tried {tries}. {meaning}{soon}", "wait", again, failing_since)
     return DeliveryAnswer(f"On its way to {name}.", "wait")
 
 

@@ -136,6 +136,15 @@ async def test_sending_a_delivered_lead_again_asks_first(desk: Desk) -> None:
     assert "In crm, at try 2." in (await desk.see(f"/leads/{event}"))[1]
 
 
+async def test_a_lead_that_waits_says_since_when(desk: Desk) -> None:
+    token = await log_in(desk)
+    await desk.see("/destinations/crm/pause", csrf=token)
+    await desk.send()
+    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
+    shown = (await desk.see(f"/leads/{event['id']}"))[1]
+    assert re.search(r"An operator holds the lane until somebody resumes it\. Held since <time datetime=\S+Z", shown)
+
+
 async def test_a_lead_links_to_the_playground(desk: Desk) -> None:
     event = await received(desk)
     await log_in(desk)

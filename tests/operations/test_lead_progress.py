@@ -106,6 +106,24 @@ def test_each_state_says_where_why_and_what_comes_next(
     assert (answer.text, answer.next_try_at) == (text, next_try)
 
 
+@pytest.mark.parametrize(
+    ("row", "found", "since", "is_held"),
+    [
+        (delivery(**FAILED, due_at=NOW + 9), lanes(), NOW - 30, False),
+        (delivery(), lanes(PAUSED), NOW - 60, False),
+        (delivery(**FAILED), lanes(PAUSED), NOW - 60, False),
+        (delivery(), lanes(Pause("operator", "a maintenance", since=NOW - 90)), NOW - 90, True),
+        (delivery(), lanes(Pause("operator", "a maintenance")), None, True),
+        (delivery(DeliveryState.DEAD, **FAILED), lanes(), None, False),
+    ],
+)
+def test_the_sentence_says_since_when(
+    row: DeliveryRow, found: Mapping[str, LaneRow], since: float | None, *, is_held: bool
+) -> None:
+    answer = delivery_answer(row, found, NOW, failing_since=NOW - 30)
+    assert (answer.since, answer.is_held) == (since, is_held)
+
+
 def test_a_lead_waits_for_an_earlier_one_of_the_same_person_and_for_its_chatbots_file() -> None:
     assert delivery_answer(delivery(), lanes(), NOW, behind=True).text == (
         "Not in crm yet: an earlier lead of the same person goes first."

@@ -108,8 +108,15 @@ class LeadPages:
         event, row = found.event, found.event.row
         left_out = row.chatbot is not None and config.may_be_left_out(row.chatbot)
         answers = [
-            lead_progress.delivery_answer(each, found.lanes, now, behind=each.id in found.behind, left_out=left_out)
-            for each in event.deliveries
+            lead_progress.delivery_answer(
+                each.row,
+                found.lanes,
+                now,
+                failing_since=each.failing_since,
+                behind=each.row.id in found.behind,
+                left_out=left_out,
+            )
+            for each in found.stories
         ]
         shown = await self._dry_runs.lead(partial(_shown, row, event.payload, found.stories, config, shown_to))
         return self._screen.page(
