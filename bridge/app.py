@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from bridge.admin.metrics import Metrics
+from bridge.admin.health import Metrics
 from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.reporter import Reporter
 from bridge.alerts.watch import Watch
@@ -36,11 +36,10 @@ from bridge.ingress.spool import Spool
 from bridge.shutdown import Shutdown, end_at_last
 from bridge.signals import Reloading
 from bridge.store.driver import Driver
-from bridge.store.reserve import Reserve
+from bridge.store.preparation import driver_for, prepare, spool_driver
 from bridge.store.retention import prune_for_ever
-from bridge.store.spool import SpoolStore
+from bridge.store.spool import Reserve, SpoolStore
 from bridge.store.sql import SqlStore
-from bridge.store.url import driver_for, prepare, spool_driver
 from bridge.telemetry.setup import start_tracing
 
 SWITCH_SECONDS = 0.0002

@@ -21,8 +21,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import BaseModel, ConfigDict
 
 from connectors.exchange import Exchange, ExchangeItems, ExchangeLog, ExchangeRecorder, exchange_items, exchange_log
-from connectors.outcome import Blame, Delivered, Outcome, Reason, Rejected, Retry
-from connectors.record import Record, RemoteRecord, RouteSettings
+from connectors.record import Blame, Delivered, Outcome, Reason, Record, Rejected, RemoteRecord, Retry, RouteSettings
 
 ResultT = TypeVar("ResultT")
 STAND_IN = "not-set-see-"

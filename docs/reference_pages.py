@@ -43,8 +43,10 @@ PLUGIN_API = {
         "parse_duration",
         "parse_size",
     ),
-    "connectors/record.py": ("Record", "RemoteRecord", "RouteSettings", "writable_fields"),
-    "connectors/outcome.py": ("Delivered", "Retry", "Rejected", "Blame", "Reason"),
+    "connectors/record.py": (
+        *("Record", "RemoteRecord", "RouteSettings", "writable_fields"),
+        *("Delivered", "Retry", "Rejected", "Blame", "Reason"),
+    ),
     "connectors/http_client/json_api.py": ("JsonApi", "Reply"),
     "connectors/http_client/session.py": ("HttpSession",),
     "connectors/http_client/answer.py": ("Answer", "Failure"),

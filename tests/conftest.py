@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from bridge.store.driver import Driver
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from tests.folders import fast_folder

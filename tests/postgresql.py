@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
+from bridge.store.preparation import migrate
 from tests.folders import fast_folder
 
 _numbers = itertools.count(1)

@@ -14,10 +14,9 @@ from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import BulkRuns, run_schema
 from bridge.admin.query_threads import QueryThreads
 from bridge.config.model import Config
-from bridge.operations import deliveries, events, lanes, quarantine
+from bridge.operations import deliveries, events, lanes, recovery
 from bridge.operations.audit import ActionResult
-from bridge.operations.bulk import Bulk
-from bridge.operations.lead_selection import chosen_deliveries
+from bridge.operations.bulk import Bulk, chosen_deliveries
 from bridge.store.commands import BulkAction, DeliverySelection
 
 
@@ -175,7 +174,7 @@ class ActionEndpoints:
         who, config, now = caller.who(), self._config(), self._clock()
         any_age, only = request.any_age, caller.chatbots
         return await self._do(
-            lambda connection: quarantine.release(connection, who, request.id, config, now, any_age=any_age, only=only)
+            lambda connection: recovery.release(connection, who, request.id, config, now, any_age=any_age, only=only)
         )
 
     async def discard_request(
@@ -184,7 +183,7 @@ class ActionEndpoints:
         """Delete a refused request for good."""
         await permit_request(self._query_threads, caller, request.id)
         who, now = caller.who(), self._clock()
-        return await self._do(lambda connection: quarantine.discard(connection, who, request.id, now))
+        return await self._do(lambda connection: recovery.discard(connection, who, request.id, now))
 
     async def _do(self, operation: Callable[[Connection], ActionResult]) -> schemas.ActionResultSchema:
         return schemas.ActionResultSchema(message=(await self._audit.change(operation)).message)

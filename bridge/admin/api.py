@@ -17,7 +17,7 @@ from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import NotFoundError
-from bridge.operations import deliveries, events, quarantine
+from bridge.operations import deliveries, events, recovery
 from bridge.operations.audit import Action, Subject
 from bridge.operations.lanes import chatbots_by_destination
 from bridge.operations.masking import Audience
@@ -372,7 +372,7 @@ async def permit_request(query_threads: QueryThreads, caller: Caller, request: i
     if caller.chatbots is not None:
         found = await query_threads.ask(partial(queries.quarantined, request=request))
         if found is None or not caller.sees(found.chatbot):
-            raise quarantine.unknown(request)
+            raise recovery.unknown(request)
 
 
 async def permit_delivery(query_threads: QueryThreads, caller: Caller, delivery: int) -> None:

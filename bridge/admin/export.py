@@ -13,8 +13,16 @@ from bridge.admin.endpoint import Endpoint
 from bridge.admin.query_threads import QueryThreads
 from bridge.config.model import Config
 from bridge.operations.audit import Action, Entry
-from bridge.operations.lead_export import COLUMNS, CUT, EXPORT_LIMIT, csv_lines, export_page
-from bridge.operations.leads import Criteria, LeadQuery, lead_criteria
+from bridge.operations.leads import (
+    COLUMNS,
+    CUT,
+    EXPORT_LIMIT,
+    Criteria,
+    LeadQuery,
+    csv_lines,
+    export_page,
+    lead_criteria,
+)
 from bridge.store import audit_log
 from bridge.store.search import DeliveryFilter
 

@@ -12,21 +12,18 @@ from aiohttp.typedefs import Handler
 from bridge.admin import openapi
 from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints
-from bridge.admin.audit_log import AuditLog
+from bridge.admin.audit_log import AuditLog, RefusalLog
 from bridge.admin.authentication import Gate, RequestRefusedError
-from bridge.admin.compression import compress
 from bridge.admin.dashboard.pages import EndpointGroups, Pages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.dashboard.trouble import is_programs
-from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, error_response, refusal_response
+from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, compress, error_response, refusal_response
 from bridge.admin.export import LeadExports
-from bridge.admin.health import HealthEndpoints
+from bridge.admin.health import HealthEndpoints, Metrics
 from bridge.admin.jobs import BulkRuns, Inquiries
-from bridge.admin.metrics import Metrics
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, QueryThreads
 from bridge.admin.reconcile import ReconcileEndpoints
-from bridge.admin.refusals import RefusalLog
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes

@@ -18,8 +18,8 @@ from bridge.operations import acknowledgement
 from bridge.operations.acknowledgement import ProblemList, named_problem, sort_problems
 from bridge.operations.problems import Problem, Sample, find_problems, sampled
 from bridge.operations.recovery import Recovery
-from bridge.store.acknowledgements import Acknowledgement
-from bridge.store.selection import KeptSelection
+from bridge.store.quarantine import KeptSelection
+from bridge.store.user_state import Acknowledgement
 
 RECENT_SECONDS = 10.0
 """Age up to which problems are shown again, on Home and as the number in the navigation, without being read."""

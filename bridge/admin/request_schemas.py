@@ -16,7 +16,7 @@ from bridge.operations.leads import LeadState
 from bridge.operations.recovery import RecoveryAction
 from bridge.store.commands import BulkAction
 from bridge.store.interface import PAGE, DeliveryState
-from bridge.store.selection import Kept
+from bridge.store.quarantine import Kept
 from connectors.base import Reason
 
 PAGE_LIMIT: Final = 500

@@ -17,11 +17,11 @@ from bridge.operations.store_access import driver_of, open_store
 from bridge.operations.tally import complete_tally
 from bridge.store import audit_log
 from bridge.store import backup as copies
-from bridge.store import migrate as migration
+from bridge.store import preparation as migration
 from bridge.store.driver import raw
 from bridge.store.installation import adopt
+from bridge.store.preparation import driver_for
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.url import driver_for
 
 app = output.application("leadbridge db check", "leadbridge db backup /backups/leadbridge.db", no_args_is_help=True)
 

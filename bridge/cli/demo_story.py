@@ -18,7 +18,7 @@ from bridge.config import Config, load
 from bridge.ingress import javascript_json, signature
 from bridge.store import queries
 from bridge.store.interface import DeliveryState
-from bridge.store.url import driver_for
+from bridge.store.preparation import driver_for
 from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox, Sandbox
 
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"

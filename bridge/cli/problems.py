@@ -12,7 +12,7 @@ from bridge.cli.inputs import ChatbotOption, ConfigOption, JsonOption, PathArgum
 from bridge.operations.acknowledgement import sort_problems
 from bridge.operations.problems import Problem, find_problems
 from bridge.operations.store_access import open_store
-from bridge.store.acknowledgements import Acknowledgement
+from bridge.store.user_state import Acknowledgement
 
 app = output.application()
 

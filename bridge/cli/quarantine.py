@@ -19,7 +19,7 @@ from bridge.cli.inputs import (
     LimitOption,
     PathArgument,
 )
-from bridge.operations import quarantine as operations
+from bridge.operations import recovery as operations
 from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.store_access import OpenStore, open_store
 from bridge.store import queries

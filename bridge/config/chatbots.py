@@ -1,19 +1,19 @@
-"""Checks the section `chatbots` and compiles its routes."""
+"""Checks the section `chatbots`, compiles its routes, and checks its tests without running them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bridge.config.destinations import BuiltDestination, note_refusal
 from bridge.config.diagnostics import ConfigPath
-from bridge.config.expectations import build_tests
 from bridge.config.lint import check_content, check_lookups, check_test_when, check_when, check_write_modes
 from bridge.config.merge import CompiledField, ConfigDraft, split_settings
-from bridge.config.model import Chatbot, Pull, Route
+from bridge.config.model import Chatbot, Pull, Route, RouteTest
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.validation_messages import known_keys
-from bridge.config.yaml_tree import ListNode, Node, find_node, plain
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node, plain
 from bridge.errors import did_you_mean
+from bridge.event import EVENT_FIELDS
 from bridge.mapping.field_form import FieldForm
 from bridge.mapping.mapping import FieldsError, compile_mapping
 from bridge.mapping.mapping import Mapping as FieldMapping
@@ -238,3 +238,59 @@ def _compiled_field(draft: ConfigDraft, path: ConfigPath, node: Node) -> tuple[F
                 draft.text_error(where, problem.message)
         return FieldMapping(), False
     return made, check_lookups(draft, path, form)
+
+
+def build_tests(
+    draft: ConfigDraft, path: ConfigPath, part: ChatbotPart | None, routes: Sequence[tuple[str, str]]
+) -> tuple[RouteTest, ...]:
+    """Check the tests at a path; add each problem to the findings.
+
+    Args:
+        draft: The whole configuration.
+        path: Path of the list of tests.
+        part: The chatbot's values; None if some are invalid.
+        routes: Destination and name of each route of the chatbot.
+    """
+    known = _places(routes)
+    written = find_node(draft.root, path)[1]
+    for at in range(len(written.items) if isinstance(written, ListNode) else 0):
+        for name, value in _entries(draft, (*path, at, "event")).items():
+            _check_event_field(draft, (*path, at, "event", name), value)
+        for name in _entries(draft, (*path, at, "expect")):
+            _check_expected(draft, (*path, at, "expect", name), known)
+    return tuple(
+        RouteTest(test.name, find_node(draft.root, (*path, at))[1].place, test.event, test.expect, test.exact)
+        for at, test in enumerate(part.tests if part else ())
+    )
+
+
+def _entries(draft: ConfigDraft, path: ConfigPath) -> Mapping[str, Node]:
+    """Return the entries of the map at a path; empty if there is no map, which was reported before."""
+    followed, node = find_node(draft.root, path)
+    return node.items if followed == path and isinstance(node, MapNode) else {}
+
+
+def _places(routes: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the names that `expect` may use: each destination, and each of several routes to it."""
+    destinations = list(dict.fromkeys(destination for destination, _ in routes if destination))
+    return [*destinations, *(f"{each}#1" for each in destinations), *(name for _, name in routes if "#" in name)]
+
+
+def _check_event_field(draft: ConfigDraft, path: ConfigPath, value: Node) -> None:
+    name = str(path[-1])
+    if name not in EVENT_FIELDS:
+        hint = did_you_mean(name, EVENT_FIELDS) or f"; it has {', '.join(EVENT_FIELDS)}"
+        draft.error(path, f"unknown field `{name}` of the event{hint}")
+    elif not isinstance(value, Scalar):
+        draft.value_error(path, "must be a single value, not a list or a map")
+
+
+def _check_expected(draft: ConfigDraft, path: ConfigPath, known: Sequence[str]) -> None:
+    name = str(path[-1])
+    if name not in known:
+        names = (
+            f"its routes lead to {', '.join(each for each in known if '#' not in each)}"
+            if known
+            else "this chatbot has no routes"
+        )
+        draft.error(path, f"no route of this chatbot leads there{did_you_mean(name, known) or f'; {names}'}")

@@ -18,12 +18,11 @@ from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Fi
 from bridge.config.lint import check_accounts
 from bridge.config.merge import ConfigDraft, Model
 from bridge.config.model import Chatbot, Config, ListenAddress, StoreSettings
-from bridge.config.reports import alert_settings, build_reports
 from bridge.config.schema import ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import store_key, warn_if_readable
-from bridge.config.server import server_settings
+from bridge.config.sections import alert_settings, build_reports, server_settings
+from bridge.config.setting_types import parse_address
 from bridge.config.substitution import Substitution
-from bridge.config.units import parse_address
 from bridge.config.validation_messages import known_keys
 from bridge.config.yaml_reader import FILE_LIMIT, SourceTree, read_yaml
 from bridge.config.yaml_tree import MapNode, Scalar, plain

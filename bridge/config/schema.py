@@ -17,28 +17,26 @@ from pydantic import (
 
 from bridge.config.model import Ack, Ending
 from bridge.config.setting_types import (
+    ByteSize,
     DestinationName,
+    Duration,
     EventType,
+    ListenSetting,
+    PositiveDuration,
     SecretText,
     SerialNumber,
     StrictModel,
     TextSetting,
+    TimeZoneSetting,
     UseSetting,
+    WeeklySetting,
     as_list,
     as_serials,
-    parsed_setting,
-    use_setting,
-)
-from bridge.config.units import (
-    ByteSize,
-    Duration,
-    ListenSetting,
-    PositiveDuration,
-    TimeZoneSetting,
-    WeeklySetting,
     parse_address,
     parse_time_zone,
     parse_weekly,
+    parsed_setting,
+    use_setting,
 )
 from bridge.mapping.field_form import FieldForm
 from connectors.base import parse_duration, parse_size

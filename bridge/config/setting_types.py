@@ -1,9 +1,24 @@
-"""Types of settings that several parts of the configuration share: texts, names, lists and their notation. Pure."""
+"""Types of settings, and the notation of their values: texts, names, lists, durations, addresses, times. Pure."""
 
+import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from bridge.config.model import ListenAddress, WeeklyTime
+from connectors.base import parse_duration, parse_size
 
 
 def as_list(value: object) -> object:
@@ -68,3 +83,83 @@ def use_setting(kind: str, example: str) -> Any:
         "replace those of the preset.",
         examples=[example],
     )
+
+
+_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s\[\]:/@]*)):(?P<port>\d{1,5})", re.ASCII)
+_PORTS: Final = 65_536
+_WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_WEEKLY: Final = re.compile(rf"(?P<day>{'|'.join(_WEEKDAYS)}) +(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)", re.ASCII)
+
+
+def parse_address(text: object) -> ListenAddress:
+    """Return an address: `127.0.0.1:8080`, `[::1]:8080`, or `:8080` for all addresses. Raises ValueError."""
+    match = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
+    if not match or int(match["port"]) >= _PORTS:
+        raise ValueError("must be an address and a port, such as 127.0.0.1:8081 or [::1]:8081")
+    return ListenAddress(match["v6"] or match["name"] or "0.0.0.0", int(match["port"]))  # noqa: S104 - asked for by `:8080`
+
+
+def parse_weekly(text: object) -> WeeklyTime:
+    """Return a moment of each week: `monday 08:00`. Raises ValueError."""
+    match = _WEEKLY.fullmatch(text.strip().lower()) if isinstance(text, str) else None
+    if not match:
+        raise ValueError("must be a day and a time, such as monday 08:00")
+    return WeeklyTime(_WEEKDAYS.index(match["day"]), int(match["hour"]), int(match["minute"]))
+
+
+def parse_time_zone(text: object) -> ZoneInfo:
+    """Return a time zone by its name. Raises ValueError."""
+    try:
+        return ZoneInfo(text) if isinstance(text, str) else ZoneInfo("")
+    except (ValueError, OSError, LookupError):
+        raise ValueError("must be the name of a time zone, such as Europe/Berlin or UTC") from None
+
+
+def _some_time(seconds: float) -> float:
+    if not seconds:
+        raise ValueError("must be longer than 0s")
+    return seconds
+
+
+_WRITTEN: Final = {
+    "type": "string",
+    "pattern": r"^\d{1,9}(\.\d{1,6})? ?(ms|s|m|h|d)$",
+    "examples": ["30s", "5m", "12h", "30d"],
+}
+Duration = Annotated[float, PlainValidator(parse_duration), WithJsonSchema({"anyOf": [_WRITTEN, {"const": 0}]})]
+"""Number of seconds; 0 is allowed."""
+PositiveDuration = Annotated[
+    float, PlainValidator(parse_duration), AfterValidator(_some_time), WithJsonSchema({**_WRITTEN})
+]
+"""Number of seconds, more than 0."""
+ByteSize = Annotated[
+    int,
+    PlainValidator(parse_size),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{1,9} ?(B|KiB|MiB|GiB)$", "examples": ["256KiB", "1MiB"]}),
+]
+"""Number of bytes, more than 0."""
+ListenSetting = Annotated[
+    ListenAddress,
+    PlainValidator(parse_address),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(\[[^\]]+\]|[^\s\[\]:/@]*):\d{1,5}$",
+            "examples": ["0.0.0.0:8080", "127.0.0.1:8081", "[::1]:8081"],
+        }
+    ),
+]
+WeeklySetting = Annotated[
+    WeeklyTime,
+    PlainValidator(parse_weekly),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": rf"^({'|'.join(_WEEKDAYS)}) +([01]?\d|2[0-3]):[0-5]\d$",
+            "examples": ["monday 08:00", "friday 17:30"],
+        }
+    ),
+]
+TimeZoneSetting = Annotated[
+    ZoneInfo, PlainValidator(parse_time_zone), WithJsonSchema({"type": "string", "examples": ["Europe/Berlin", "UTC"]})
+]

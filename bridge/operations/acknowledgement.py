@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from bridge.errors import ConflictError, NotFoundError
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.operations.problems import Problem
-from bridge.store import acknowledgements, audit_log
-from bridge.store.acknowledgements import Acknowledgement, scope_text
+from bridge.store import audit_log, user_state
+from bridge.store.user_state import Acknowledgement, scope_text
 
 DAY_SECONDS: Final = 86_400.0
 
@@ -46,7 +46,7 @@ def sort_problems(
     """
     scopes = {scope_text(reader, reader), scope_text(reader, only)}
     given: dict[str, list[Acknowledgement]] = {}
-    for each in acknowledgements.acknowledged(connection, scopes):
+    for each in user_state.acknowledged(connection, scopes):
         given.setdefault(each.cause, []).append(each)
     still_open, known = list[Problem](), list[tuple[Problem, Acknowledgement]]()
     for problem in problems:
@@ -83,7 +83,7 @@ def acknowledge(
     until = None if days is None else now + days * DAY_SECONDS
     user = who.name or who.role
     given = Acknowledgement(problem.key, scope_text(reader, only), now, user, through, until)
-    acknowledgements.acknowledge(connection, given)
+    user_state.acknowledge(connection, given)
     facts: dict[str, str | int] = {} if days is None else {"days": days}
     entry = Entry(who, Action.ACKNOWLEDGE, Subject.PROBLEM, problem.key, facts=facts)
     audit_log.add_entry(connection, entry, now)
@@ -100,7 +100,7 @@ def reopen(
     reader: AbstractSet[str] | None = None,
 ) -> ActionResult:
     """End the acknowledgements of a cause for these scopes. Raises ConflictError if there are none."""
-    ended = [acknowledgements.reopen(connection, cause, scope_text(reader, each)) for each in scopes]
+    ended = [user_state.reopen(connection, cause, scope_text(reader, each)) for each in scopes]
     if not any(ended):
         raise ConflictError(f"{cause}: nobody has acknowledged this")
     entry = Entry(who, Action.REOPEN, Subject.PROBLEM, cause)

@@ -12,10 +12,9 @@ from bridge.errors import OperatorError
 from bridge.operations.audit import Entry
 from bridge.store import audit_log, rotation, secrets
 from bridge.store.driver import Driver
-from bridge.store.migrate import HEAD, revision
+from bridge.store.preparation import HEAD, driver_for, revision, spool_driver
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.transaction import reading_errors, transaction
-from bridge.store.url import driver_for, spool_driver
 from connectors.base import VaultError
 
 

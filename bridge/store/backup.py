@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bridge.errors import OperatorError
-from bridge.store.migrate import HEAD
+from bridge.store.preparation import HEAD
 
 FAULTS_LIMIT: Final = 10
 """Most damaged places that are listed."""

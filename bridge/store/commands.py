@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, 
 from bridge.event import EventState
 from bridge.store.encryption import keys_of
 from bridge.store.interface import DeliveryState, Pause, RoutedEvent
-from bridge.store.pause_history import keep_pause
+from bridge.store.lane_queries import keep_pause
 from bridge.store.queries import in_state, pending_destinations
 from bridge.store.queue import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine

@@ -1,17 +1,20 @@
-"""State of each destination: pending and dead deliveries, the owner and the pause of its lane. Reads only."""
+"""State of each destination: pending and dead deliveries, the owner and the pauses of its lane.
+
+A row is written in the transaction that ends the pause.
+"""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from bridge.store.encryption import KeyRing, keys_of
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.queries import in_state
-from bridge.store.schema import deliveries, events, lanes
+from bridge.store.schema import deliveries, events, lanes, pauses
 
 ACTIVE_LOOKED_AT = 50_000
 """Number of newest events that are searched for those of a chatbot. No index serves this query."""
@@ -21,6 +24,9 @@ REMOVED = "no longer configured"
 """Reason why nothing is delivered to a destination that the configuration does not have."""
 
 _Row: TypeAlias = Row[*tuple[Any, ...]]
+
+KEPT: Final = 50
+"""Most pauses of a lane that are kept: the newest ones."""
 
 
 class LaneStatus(StrEnum):
@@ -179,3 +185,50 @@ def _dead(connection: Connection) -> dict[str, int]:
         .group_by(deliveries.c.destination)
     )
     return {row.destination: row.dead for row in connection.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class PastPause:
+    """A pause that is over."""
+
+    since: float
+    ended_at: float
+    by: str
+    """`operator` or `lane`."""
+    reason: str | None
+    """A word of `connectors.base.Reason`; None for an operator's pause."""
+
+
+def keep_pause(connection: Connection, name: str, now: float, *, by: str | None = None) -> None:
+    """Keep the current pause of a lane as one that is over.
+
+    Args:
+        connection: In the transaction that ends or replaces the pause.
+        name: Name of the lane.
+        now: End of the pause.
+        by: The only author whose pause is kept; None for every author.
+    """
+    row = connection.execute(select(lanes).where(lanes.c.name == name).with_for_update()).one_or_none()
+    if row is None or row.paused_by is None or row.paused_since is None or by not in {None, row.paused_by}:
+        return
+    own = pauses.c.lane == name
+    connection.execute(delete(pauses).where(own, pauses.c.since == row.paused_since))
+    reason = keys_of(connection).open_text(row.pause_reason, "lanes.pause_reason", name)
+    connection.execute(
+        insert(pauses).values(
+            lane=name,
+            since=row.paused_since,
+            ended_at=max(now, row.paused_since),
+            paused_by=row.paused_by,
+            reason=None if row.paused_by == "operator" else reason,
+        )
+    )
+    # A lane that stops and goes on all day must not fill the table.
+    newest = select(pauses.c.since).where(own).order_by(pauses.c.since.desc()).limit(KEPT)
+    connection.execute(delete(pauses).where(own, pauses.c.since.not_in(newest.scalar_subquery())))
+
+
+def past_pauses(connection: Connection, name: str, limit: int = KEPT) -> Sequence[PastPause]:
+    """Return the pauses of a lane that are over, newest first."""
+    query = select(pauses).where(pauses.c.lane == name).order_by(pauses.c.since.desc()).limit(limit)
+    return [PastPause(row.since, row.ended_at, row.paused_by, row.reason) for row in connection.execute(query)]

@@ -20,8 +20,7 @@ from bridge.errors import LeaseLostError, RowLockedError
 from bridge.store.driver import Driver
 from bridge.store.encryption import keys_of
 from bridge.store.interface import Lease, Membership, Pause
-from bridge.store.lane_queries import pause_of
-from bridge.store.pause_history import keep_pause
+from bridge.store.lane_queries import keep_pause, pause_of
 from bridge.store.queue import CustomChange
 from bridge.store.schema import lanes, members
 from bridge.store.transaction import add_lanes

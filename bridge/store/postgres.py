@@ -7,10 +7,14 @@ module imports psycopg, and is itself imported for a `postgresql://` URL only.
 
 import contextlib
 import functools
+import os
+import select
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
+import structlog
 from psycopg import conninfo
 from psycopg.pq import Format, PGconn, Ping, TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, exc
@@ -19,7 +23,6 @@ from sqlalchemy.pool import NullPool
 from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.store.driver import READ_BYTES, QueueReader, RemoteCommits, raw
 from bridge.store.encryption import NO_KEYS, KeyRing, attach_keys
-from bridge.store.postgres_listener import CHANNEL, Listener
 from bridge.store.postgres_queue import LOCK_SECONDS
 from bridge.store.schema import metadata
 
@@ -37,6 +40,12 @@ OPERATOR_SECONDS = 30
 """Most time for one statement of a command."""
 ANSWER_SECONDS = 35.0
 """Most time for any answer. A server whose disk hangs neither ends a statement nor closes the connection."""
+RECONNECT_SECONDS = 2.0
+"""Time before a lost connection of the listener is opened again. The poll finds new commits in between."""
+CHANNEL = "leadbridge"
+"""Channel of the notifications. A payload is the name of a destination with new deliveries, or empty."""
+
+log = structlog.get_logger()
 
 _PARAMETERS: Final = {
     "connect_timeout": "5",
@@ -332,3 +341,47 @@ class _PostgresQueueReader:
     def read(self, connection: Connection, ids: Sequence[int]) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = raw(connection).execute(_READ_DUE, (list(ids), READ_BYTES)).fetchall()
         return rows
+
+
+class Listener:
+    """Reports the commits of other processes until it is closed. A lost connection is opened again.
+
+    `connect` opens a connection in autocommit mode. `report` is called in the listener's thread.
+    """
+
+    def __init__(
+        self, connect: "Callable[[], psycopg.Connection[Any]]", report: Callable[[RemoteCommits], None]
+    ) -> None:
+        self.own: int | None = None
+        """Server process of this program's own writer, whose notifications are ignored."""
+        self._connect = connect
+        self._report = report
+        self._closed, self._close = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="store-listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the thread and wait for its end."""
+        os.close(self._close)
+        self._thread.join()
+        os.close(self._closed)
+
+    def _run(self) -> None:
+        while not select.select([self._closed], [], [], 0)[0]:
+            try:
+                with self._connect() as connection:
+                    connection.execute(f"LISTEN {CHANNEL}")
+                    self._hear(connection)
+            except Exception as error:  # noqa: BLE001 - see below
+                # The thread goes on after any error: without it, each lead of another process waits for the poll.
+                state = error.sqlstate if isinstance(error, psycopg.Error) else None
+                log.warning("not_listening", error=state or type(error).__name__, again_in=RECONNECT_SECONDS)
+                select.select([self._closed], [], [], RECONNECT_SECONDS)
+
+    def _hear(self, connection: "psycopg.Connection[Any]") -> None:
+        """Report notifications until the listener is closed."""
+        server = connection.fileno()
+        while self._closed not in select.select([server, self._closed], [], [])[0]:
+            heard = {each.payload for each in connection.notifies(timeout=0) if each.pid != self.own}
+            if heard:
+                self._report(RemoteCommits(frozenset(heard - {""}), changed="" in heard))

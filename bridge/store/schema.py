@@ -211,7 +211,7 @@ lanes = Table(
 pauses = Table(
     "pauses",
     metadata,
-    # A pause of a lane that is over; `bridge.store.pause_history` keeps the newest ones. An operator's reason is not
+    # A pause of a lane that is over; `bridge.store.lane_queries` keeps the newest ones. An operator's reason is not
     # kept, because a person wrote it.
     Column("lane", String, nullable=False),
     Column("since", Double, nullable=False),

@@ -17,8 +17,8 @@ import pytest
 from bridge.store import rotation
 from bridge.store.encryption import key_id
 from bridge.store.interface import RoutedEvent
+from bridge.store.preparation import driver_for, prepare
 from bridge.store.queue import Accept, write
-from bridge.store.url import driver_for, prepare
 from connectors.testing import Sandbox
 from connectors.testing.hubspot import HubSpotSandbox
 from tests import building, postgresql

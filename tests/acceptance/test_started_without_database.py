@@ -182,8 +182,8 @@ def _asks_for_a_password(url: str) -> str:
 
 
 def _newer(url: str) -> None:
-    from bridge.store.migrate import migrate
     from bridge.store.postgres import PostgresDriver
+    from bridge.store.preparation import migrate
 
     migrate(PostgresDriver(url).engine())
     with psycopg.connect(url) as connection:

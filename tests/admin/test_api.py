@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bridge.admin import configuration
-from bridge.admin.metrics import Metrics
+from bridge.admin.health import Metrics
 from bridge.admin.query_threads import QueryThreads
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.building import KEY

@@ -10,7 +10,7 @@ from bridge import app
 from bridge.config.model import Config, ListenAddress, StoreSettings
 from bridge.errors import OperatorError
 from bridge.ingress.signature import sign
-from bridge.store.url import driver_for
+from bridge.store.preparation import driver_for
 from tests.building import KEY, NOW, Clock, FakeConnector, chatbot, config, destination, lead, route
 
 

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from bridge.admin import endpoint, export
-from bridge.operations import lead_export
-from bridge.operations.lead_export import COLUMNS, csv_lines
+from bridge.operations import leads
+from bridge.operations.leads import COLUMNS, csv_lines
 from bridge.store import search
 from tests.admin.conftest import OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
@@ -189,7 +189,7 @@ async def test_a_file_goes_on_over_all_pages_and_says_its_end(desk: Desk, monkey
         assert len({each["id"] for each in lines}) == len(lines) == 7, query
     monkeypatch.setattr(export, "EXPORT_LIMIT", 4)
     lines = await exported(desk)
-    assert lines[-1]["id"] == lead_export.CUT
+    assert lines[-1]["id"] == leads.CUT
     assert 4 <= len(lines) - 1 < 7
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from bridge.operations.lead_selection import LeadSelection
+from bridge.operations.bulk import LeadSelection
 from bridge.store.commands import BulkAction
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow

@@ -5,7 +5,7 @@ from html import unescape
 
 import pytest
 
-from bridge.store import views
+from bridge.store import user_state
 from tests.admin.conftest import Desk
 from tests.admin.test_pages import log_in
 from tests.admin.test_users import ADMIN, CLERK, CLIENT, Agency, agency
@@ -58,7 +58,7 @@ async def test_what_is_no_view(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> N
     assert (await desk.see("/leads/views", name="x", state="dead"))[0] == 403, "without the token of the form"
     page = await save(desk, token, "A search", state="dead", search="key-of-a-search")
     assert shown(page) == {"A search": "/leads?state=dead"}
-    monkeypatch.setattr(views, "VIEWS_LIMIT", 2)
+    monkeypatch.setattr(user_state, "VIEWS_LIMIT", 2)
     await save(desk, token, "Second", state="dead")
     page = await save(desk, token, "Third", state="dead")
     assert "You have 2 views already." in page

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bridge.admin.metrics import Metrics
+from bridge.admin.health import Metrics
 from bridge.delivery.retry import CallTiming
 from bridge.event import EventState
 from bridge.ingress.signature import SignatureFault

@@ -25,10 +25,9 @@ from bridge.config.reload import load_files
 from bridge.store import chatbot_queries, commands, search, statistics
 from bridge.store.driver import Driver, raw
 from bridge.store.interface import DeliveryState, Pause
-from bridge.store.migrate import migrate
+from bridge.store.preparation import driver_for, migrate
 from bridge.store.schema import deliveries, metadata
 from bridge.store.search import DeliveryFilter, EventFilter
-from bridge.store.url import driver_for
 from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
 from tests.benchmarks.program import NOWHERE, setup
 from tests.benchmarks.visitor import visitor

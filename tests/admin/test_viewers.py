@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from bridge import app
 from bridge.admin.authentication import Caller, LoginSession, RequestRefusedError, Role, User
-from bridge.admin.compression import REFRESH
+from bridge.admin.endpoint import REFRESH
 from bridge.admin.request_schemas import SearchRequest
 from bridge.admin.searches import SEARCH_LIMIT, SEARCH_TOTAL, Searches
 from bridge.config.reload import load_files

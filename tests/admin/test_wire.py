@@ -8,7 +8,7 @@ import re
 import time
 from typing import Final
 
-from bridge.admin.compression import REFRESH
+from bridge.admin.endpoint import REFRESH
 from bridge.admin.problems import RECENT_SECONDS
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_api import dead

@@ -33,7 +33,7 @@ from bridge.ingress.spool import Spool
 from bridge.store import statistics
 from bridge.store.driver import Driver
 from bridge.store.interface import Lease, Pause, QuarantinedRequest, RoutedEvent
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver

@@ -17,7 +17,7 @@ from bridge.ingress.routing import route
 from bridge.store.driver import raw
 from bridge.store.encryption import KeyRing
 from bridge.store.installation import adopt
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.queue import Accept, write
 from bridge.store.schema import lanes
 from bridge.store.sqlite import SqliteDriver

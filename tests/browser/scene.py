@@ -18,7 +18,7 @@ from bridge.ingress.signature import sign
 from bridge.ingress.verification import read_claim, verify
 from bridge.store.installation import adopt
 from bridge.store.interface import DeliveryState, Lease, Pause, QuarantinedRequest, RoutedEvent
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry

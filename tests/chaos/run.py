@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from bridge.store.preparation import driver_for
 from bridge.store.schema import deliveries
-from bridge.store.url import driver_for
 from tests.acceptance.configured import ENVIRONMENT
 from tests.acceptance.waiting import comes
 from tests.chaos.blows import FOR_POSTGRESQL, FOR_SQLITE, ON_A_SMALL_DISK, Blows, disk

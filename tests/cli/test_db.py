@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bridge.store import sqlite as engine
 from bridge.store import transaction
 from bridge.store.driver import raw
-from bridge.store.migrate import HEAD
+from bridge.store.preparation import HEAD
 from bridge.store.schema import metadata
 from tests.building import lead
 

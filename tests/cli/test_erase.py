@@ -16,8 +16,8 @@ from bridge.cli import COMMANDS, app
 from bridge.store import erasure
 from bridge.store.encryption import KeyRing
 from bridge.store.interface import QuarantinedRequest
-from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
+from bridge.store.preparation import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.tombstones import prune_tombstones

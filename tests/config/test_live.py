@@ -14,7 +14,7 @@ from bridge.config.reload import load_files
 from bridge.ingress.signature import sign
 from bridge.store import commands
 from bridge.store.interface import Pause
-from bridge.store.url import driver_for
+from bridge.store.preparation import driver_for
 from connectors.testing import Fault, Sandbox
 from tests.building import KEY, NOW, SERIAL, Clock, lead
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr
 from bridge.config.diagnostics import ConfigProblem, Findings, Position, dotted_path
 from bridge.config.schema import ConfigPart
 from bridge.config.secrets import key_fault, secret_settings
-from bridge.config.units import parse_address
+from bridge.config.setting_types import parse_address
 from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import MapNode, Scalar, plain, position_inside
 from bridge.errors import did_you_mean

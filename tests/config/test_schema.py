@@ -16,7 +16,7 @@ from bridge.config.diagnostics import Findings
 from bridge.config.editor_schema import TRANSFORM_EXAMPLES, field_definitions, json_schema
 from bridge.config.plugins import plugins_in
 from bridge.config.reference import installed_connectors, reference
-from bridge.config.units import parse_address
+from bridge.config.setting_types import parse_address
 from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import plain
 from bridge.mapping.transforms import BUILTIN

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.appointments import AppointmentTimes, start_of, times_of
-from connectors.date_names import MONTHS, WEEKDAYS
+from connectors.appointments import MONTHS, WEEKDAYS, AppointmentTimes, start_of, times_of
 
 CREATED = datetime(2026, 11, 24, 10, tzinfo=UTC)
 MADRID = ZoneInfo("Europe/Madrid")

@@ -29,7 +29,7 @@ from bridge import log
 from bridge.ingress.ack import Relay
 from bridge.ingress.receiver import Receiver
 from bridge.ingress.signature import sign
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from tests.building import IDENTITY, KEY, chatbot, config, lead, route

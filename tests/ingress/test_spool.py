@@ -18,7 +18,7 @@ from bridge.ingress.spool import Spool
 from bridge.store import tombstones
 from bridge.store.driver import Driver
 from bridge.store.interface import NewDelivery, QuarantinedRequest, RoutedEvent
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.schema import deliveries, events, installation, quarantine
 from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore

@@ -10,8 +10,8 @@ from bridge.errors import ConflictError, NotFoundError
 from bridge.operations.acknowledgement import acknowledge, named_problem, reopen, sort_problems
 from bridge.operations.audit import BY_COMMAND, Means, Who
 from bridge.operations.problems import Problem, ProblemKind
-from bridge.store import acknowledgements, audit_log
-from bridge.store.migrate import migrate
+from bridge.store import audit_log, user_state
+from bridge.store.preparation import migrate
 from bridge.store.sqlite import SqliteDriver
 
 NOW, DAY = 1_800_000_000.0, 86_400.0
@@ -126,7 +126,7 @@ def test_a_reopened_cause_is_open_and_both_are_in_the_audit_log(connection: Conn
 def test_acknowledgements_of_former_causes_go(connection: Connection) -> None:
     acknowledge(connection, MARIA, dead(destination="former"), None, NOW)
     acknowledge(connection, MARIA, dead(), None, NOW + 181 * DAY)
-    assert [each.cause for each in acknowledgements.acknowledged(connection, [""])] == ["dead-crm-refused"]
+    assert [each.cause for each in user_state.acknowledged(connection, [""])] == ["dead-crm-refused"]
 
 
 def _log(connection: Connection) -> list[audit_log.AuditRow]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard.flow_chart import flow_chart
 from bridge.admin.dashboard.rendering import Rendering
-from bridge.operations.flow import Flow, FlowCounts, FlowNode, FlowRoute, FlowState, read_flow
+from bridge.operations.overview import Flow, FlowCounts, FlowNode, FlowRoute, FlowState, read_flow
 from bridge.operations.problems import find_problems
 from bridge.store import commands
 from bridge.store.driver import Driver

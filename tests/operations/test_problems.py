@@ -12,7 +12,7 @@ from bridge.operations.problems import Finding, ProblemKind, find_problems
 from bridge.store import chatbot_queries
 from bridge.store.commands import pause_lane
 from bridge.store.interface import Pause
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.schema import deliveries, events, quarantine, tally
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.tally import day_of

@@ -16,10 +16,9 @@ from bridge.operations.bulk import Progress
 from bridge.operations.recovery import STEP, Recovery, RecoveryAction
 from bridge.store import audit_log
 from bridge.store.interface import QuarantinedRequest
-from bridge.store.migrate import migrate
-from bridge.store.quarantine import add_request
+from bridge.store.preparation import migrate
+from bridge.store.quarantine import Kept, KeptSelection, add_request
 from bridge.store.schema import events, quarantine
-from bridge.store.selection import Kept, KeptSelection
 from bridge.store.sqlite import SqliteDriver
 from tests.building import KEY, NOW, FakeConnector, chatbot, config, destination, lead, route
 

@@ -92,7 +92,7 @@ def test_a_backup_carries_it(embedded: SqliteDriver) -> None:
 
 
 def test_two_stores_have_different_keys(embedded: SqliteDriver) -> None:
-    from bridge.store.migrate import migrate
+    from bridge.store.preparation import migrate
 
     other = SqliteDriver(make_url(f"sqlite:///{embedded.path.with_name('other.db')}"))
     migrate(other.engine())

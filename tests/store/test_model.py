@@ -21,7 +21,7 @@ from bridge.store import commands, queue
 from bridge.store.driver import Driver, raw
 from bridge.store.encryption import NO_KEYS, KeyRing
 from bridge.store.interface import DeliveryState, Lease, NewDelivery, RoutedEvent
-from bridge.store.migrate import migrate
+from bridge.store.preparation import migrate
 from bridge.store.retention import prune_events
 from bridge.store.schema import attempts, deliveries, events, metadata, tally
 from bridge.store.sql import SqlStore

@@ -5,7 +5,7 @@ import pytest
 from bridge.store import commands
 from bridge.store.driver import Driver
 from bridge.store.interface import Pause
-from bridge.store.pause_history import KEPT, PastPause, past_pauses
+from bridge.store.lane_queries import KEPT, PastPause, past_pauses
 from bridge.store.sql import SqlStore
 from bridge.store.transaction import transaction
 from tests.building import NOW

@@ -15,14 +15,13 @@ from bridge.errors import LeaseLostError, OperatorError, StoreUnavailableError
 from bridge.store import postgres, queue
 from bridge.store.driver import raw
 from bridge.store.interface import NewDelivery, Pause, QuarantinedRequest, RoutedEvent
-from bridge.store.migrate import migrate
 from bridge.store.postgres import PostgresDriver
+from bridge.store.preparation import driver_for, migrate
 from bridge.store.queue import Accept, Settle
 from bridge.store.schema import attempts, deliveries, events, exchanges, lanes
 from bridge.store.secrets import read_secret, write_secret
 from bridge.store.sql import NOTIFY_SECONDS, SqlStore
 from bridge.store.transaction import TURN
-from bridge.store.url import driver_for
 from tests.building import IDENTITY, NOW, event, routed
 from tests.postgresql import ToldDriver
 from tests.postgresql import database as new_database

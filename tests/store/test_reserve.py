@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from bridge.errors import StoreUnavailableError
-from bridge.store.migrate import migrate
-from bridge.store.reserve import LEAST_BYTES, RESERVE_BYTES, SHARE, Reserve
-from bridge.store.spool import SpoolStore
+from bridge.store.preparation import migrate
+from bridge.store.spool import LEAST_BYTES, RESERVE_BYTES, SHARE, Reserve, SpoolStore
 from bridge.store.sqlite import SqliteDriver
 from tests.acceptance.trouble import DISK_BYTES, full_disk, small_disk
 from tests.building import routed

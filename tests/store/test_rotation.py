@@ -12,12 +12,12 @@ from bridge.store.driver import Driver
 from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, attach_keys
 from bridge.store.exchanges import exchanges_of
 from bridge.store.interface import Attempt, NewDelivery, Pause, QuarantinedRequest, RoutedEvent
+from bridge.store.preparation import prepare
 from bridge.store.queries import delivery_details, payload, quarantined
 from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
 from bridge.store.schema import deliveries, events, metadata
 from bridge.store.secrets import read_secret, write_secret
 from bridge.store.sql import SqlStore
-from bridge.store.url import prepare
 from tests.building import IDENTITY, NOW, event
 from tests.store.test_sql import delivered, lease
 

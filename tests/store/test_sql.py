@@ -21,12 +21,11 @@ from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.exchanges import exchanges_of
 from bridge.store.history import recent_events
 from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, RoutedEvent, Settlement
-from bridge.store.migrate import HEAD, migrate, revision
+from bridge.store.preparation import HEAD, driver_for, migrate, revision
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from bridge.store.sqlite_queue import DUE
-from bridge.store.url import driver_for
 from connectors.base import Exchange
 from tests.building import NOW, event, routed
 
@@ -401,7 +400,7 @@ def empty(empty_url: str) -> Driver:
 def upgrade(engine: Engine, to: str) -> None:
     from alembic import command
 
-    from bridge.store.migrate import _config
+    from bridge.store.preparation import _config
 
     with engine.begin() as connection:
         config = _config()
@@ -412,8 +411,8 @@ def upgrade(engine: Engine, to: str) -> None:
 KILLED = """
 import os, signal, sys
 from sqlalchemy import event
-from bridge.store.migrate import migrate
-from bridge.store.url import driver_for
+from bridge.store.preparation import migrate
+from bridge.store.preparation import driver_for
 
 engine = driver_for(sys.argv[1]).engine()
 

@@ -19,10 +19,9 @@ from bridge.operations.chatbots import WEEK
 from bridge.operations.lanes import chatbots_of, destinations_of
 from bridge.operations.leads import LeadPage, list_leads
 from bridge.operations.tally import destination_totals
-from bridge.store.attempt_statistics import attempt_statistics
-from bridge.store.lane_queries import LaneStatus
-from bridge.store.pause_history import past_pauses
+from bridge.store.lane_queries import LaneStatus, past_pauses
 from bridge.store.search import DeliveryFilter
+from bridge.store.statistics import attempt_statistics
 
 NEWEST_LEADS = 20
 """Leads that a destination's page shows."""

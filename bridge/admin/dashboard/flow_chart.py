@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from bridge.operations.flow import Flow, FlowCounts, FlowNode, FlowRoute
+from bridge.operations.overview import Flow, FlowCounts, FlowNode, FlowRoute
 
 _WIDTH: Final = 1100
 _ROW: Final = 26

@@ -22,7 +22,7 @@ from bridge.admin.export import LeadExports
 from bridge.config.model import Config
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
 from bridge.store.interface import PAGE, DeliveryState
-from bridge.store.views import list_views
+from bridge.store.user_state import list_views
 from connectors.base import Reason
 
 

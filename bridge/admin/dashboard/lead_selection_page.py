@@ -13,7 +13,7 @@ from bridge.admin.dashboard.lead_filter import LeadFilter, numbers
 from bridge.admin.dashboard.lead_search import LEADS
 from bridge.admin.dashboard.page import FormFields, PageResponse, Screen
 from bridge.admin.dashboard.trouble import next_path
-from bridge.operations.lead_selection import select_deliveries
+from bridge.operations.bulk import select_deliveries
 from bridge.store.commands import IDS_LIMIT, BulkAction
 from bridge.store.interface import PAGE
 

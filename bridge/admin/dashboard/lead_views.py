@@ -13,7 +13,7 @@ from bridge.admin.dashboard.lead_search import LEADS
 from bridge.admin.dashboard.page import FormFields, Screen
 from bridge.errors import ConflictError, NotFoundError
 from bridge.operations.masking import masked_words
-from bridge.store.views import View, delete_view, save_view
+from bridge.store.user_state import View, delete_view, save_view
 
 VIEWS: Final = "/leads/views"
 NAME_LIMIT: Final = 40

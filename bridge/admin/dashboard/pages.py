@@ -30,7 +30,7 @@ from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
-from bridge.operations.flow import read_flow
+from bridge.operations.overview import read_flow
 from bridge.operations.tally import PERIODS, read_history
 
 

@@ -1,4 +1,4 @@
-"""Alembic environment: migrates on the connection that `bridge.store.migrate` passes."""
+"""Alembic environment: migrates on the connection that `bridge.store.preparation` passes."""
 
 from alembic import context
 

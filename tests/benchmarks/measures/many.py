@@ -13,9 +13,8 @@ from typing import Any
 import psycopg
 
 from bridge.delivery.assignment import shares
-from bridge.store.migrate import migrate
+from bridge.store.preparation import driver_for, migrate
 from bridge.store.sql import SqlStore
-from bridge.store.url import driver_for
 from tests.benchmarks import children
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure

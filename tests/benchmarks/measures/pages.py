@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from bridge.store.url import driver_for
+from bridge.store.preparation import driver_for
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.children import Child, own
 from tests.benchmarks.figures import Figure, median_percentile, pooled_percentile

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from bridge.config import load
 from bridge.event import Form, Verified, decode
 from bridge.ingress.routing import route
-from bridge.store.migrate import migrate
+from bridge.store.preparation import driver_for, migrate
 from bridge.store.sql import SqlStore
-from bridge.store.url import driver_for
 from tests.benchmarks import children
 from tests.benchmarks.bench import Bench, Served
 from tests.benchmarks.children import own

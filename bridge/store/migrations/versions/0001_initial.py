@@ -18,7 +18,7 @@ UNRECOGNISED = sa.text("state = 'unrecognised'")
 
 
 def upgrade() -> None:
-    """Create the tables; `bridge.store.migrate` creates the functions of PostgreSQL."""
+    """Create the tables; `bridge.store.preparation` creates the functions of PostgreSQL."""
     op.create_table(
         "audit",
         sa.Column("id", ROW_ID, autoincrement=True, nullable=False),
