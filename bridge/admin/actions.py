@@ -182,8 +182,8 @@ class ActionEndpoints:
     ) -> schemas.ActionResultSchema:
         """Delete a refused request for good."""
         await permit_request(self._query_threads, caller, request.id)
-        who, now = caller.who(), self._clock()
-        return await self._do(lambda connection: recovery.discard(connection, who, request.id, now))
+        who, config, now, only = caller.who(), self._config(), self._clock(), caller.chatbots
+        return await self._do(lambda connection: recovery.discard(connection, who, request.id, now, config, only))
 
     async def _do(self, operation: Callable[[Connection], ActionResult]) -> schemas.ActionResultSchema:
         return schemas.ActionResultSchema(message=(await self._audit.change(operation)).message)

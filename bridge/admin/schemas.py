@@ -408,8 +408,9 @@ class RunSchema(ApiSchema):
     total: int
     done: int
     refused: int = Field(
-        description="Number of those that stay as they were: their signature still does not hold, or "
-        "they are still not recognised."
+        description="Number of things that the run has left as they were. A request stays if its signature still does "
+        "not hold, or if it also has leads of chatbots that the user may not change. An event stays if it is still not "
+        "recognised."
     )
     error: str | None
 

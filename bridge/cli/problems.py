@@ -23,9 +23,7 @@ def problems(
     *,
     config: ConfigOption = None,
     chatbot: ChatbotOption = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also those that somebody has acknowledged on the dashboard.")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List acknowledged problems too.")] = False,
     json: JsonOption = False,
 ) -> None:
     """List what needs a person, the worst kind first, each with its cause and what fixes it.

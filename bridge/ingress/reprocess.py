@@ -85,6 +85,12 @@ def release_request(
     return f"request {request}: " + "; ".join(results)
 
 
+def check_chatbots_of(request: int, quarantined: QuarantinedRequest, config: Config, only: AbstractSet[str]) -> None:
+    """Raise ConflictError if a refused request names another chatbot than `only` these."""
+    named = read_claim(quarantined.body, config.chatbot(quarantined.chatbot), config).chatbots
+    _check_names(f"request {request}", [each.name for each in named], only)
+
+
 def _verified(
     request: int, quarantined: QuarantinedRequest, config: Config, identity: Identity, *, any_age: bool
 ) -> list[RoutedEvent]:
@@ -101,7 +107,12 @@ def _verified(
 
 
 def _check_chatbots(what: str, routed: Sequence[RoutedEvent], only: AbstractSet[str] | None) -> None:
-    if only is not None and any(each.event.chatbot not in only for each in routed):
+    if only is not None:
+        _check_names(what, [each.event.chatbot for each in routed], only)
+
+
+def _check_names(what: str, names: Sequence[str | None], only: AbstractSet[str]) -> None:
+    if any(each not in only for each in names):
         raise ConflictError(f"{what}: is also about other chatbots: ask a user of all chatbots to do this")
 
 

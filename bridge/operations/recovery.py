@@ -18,7 +18,6 @@ from bridge.ingress import reprocess
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.operations.bulk import Progress
 from bridge.store import audit_log, commands, quarantine, queries
-from bridge.store import quarantine as rooms
 from bridge.store.commands import SelectionExtent
 from bridge.store.quarantine import Kept, KeptSelection, kept_extent, next_kept
 from bridge.store.queries import PageRequest
@@ -60,9 +59,21 @@ def release(
     return ActionResult((line,), (entry,))
 
 
-def discard(connection: Connection, who: Who, request: int, now: float) -> ActionResult:
-    """Delete a request for good. Raises NotFoundError."""
-    if not rooms.discard(connection, [request]):
+def discard(
+    connection: Connection,
+    who: Who,
+    request: int,
+    now: float,
+    config: Config | None = None,
+    only: AbstractSet[str] | None = None,
+) -> ActionResult:
+    """Delete a request for good.
+
+    With `only`, it must name no other chatbot of the configuration. Raises NotFoundError, or ConflictError if it does.
+    """
+    if config is not None and only is not None and (found := queries.quarantined(connection, request)):
+        reprocess.check_chatbots_of(request, found, config, only)
+    if not quarantine.discard(connection, [request]):
         raise unknown(request)
     entry = Entry(who, Action.DISCARD, Subject.REQUEST, str(request))
     audit_log.add_entry(connection, entry, now)
@@ -117,7 +128,8 @@ class Recovery:
     def step(self, connection: Connection, who: Who, progress: Progress, now: float) -> Progress:
         """Change the next ones, and return the new position."""
         discards = self.act is RecoveryAction.DISCARD
-        limit = commands.IDS_LIMIT if discards else STEP
+        reads = not discards or (self.filter.kept is Kept.REQUESTS and self.filter.chatbots is not None)
+        limit = STEP if reads else commands.IDS_LIMIT
         ids = next_kept(connection, self.filter, progress.after, progress.extent.through, limit)
         if not ids:
             return replace(progress, ended=True)
@@ -127,14 +139,26 @@ class Recovery:
         if not discards:
             done = sum(self._released(connection, each) for each in ids)
         elif self.filter.kept is Kept.REQUESTS:
-            done = quarantine.discard(connection, ids)
+            done = quarantine.discard(connection, [each for each in ids if self._may_discard(connection, each)])
         else:
             done = commands.discard_unrecognised(connection, ids)
         audit_log.add(connection, entry, done)
-        refused = 0 if discards else len(ids) - done
+        refused = len(ids) - done if reads else 0
         return replace(
             progress, entry=entry, after=ids[-1], done=progress.done + done, refused=progress.refused + refused
         )
+
+    def _may_discard(self, connection: Connection, number: int) -> bool:
+        """Return False for a request that also names a chatbot that the acting person may not change."""
+        only = self.filter.chatbots
+        found = None if only is None else queries.quarantined(connection, number)
+        if found is None or only is None:
+            return True
+        try:
+            reprocess.check_chatbots_of(number, found, self.config, only)
+        except ConflictError:
+            return False
+        return True
 
     def _released(self, connection: Connection, number: int) -> bool:
         """Release a request or route an event; return False if it stays as it was."""

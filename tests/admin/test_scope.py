@@ -380,17 +380,39 @@ async def test_the_playground_knows_no_other_clients_destination(clients: Client
     assert "choose a route first" in other
 
 
-async def test_a_request_about_two_clients_is_released_by_a_user_of_all_chatbots_only(clients: Clients) -> None:
-    """Both have the same key, so one request can hold events of both."""
+async def request_about_both(clients: Clients) -> int:
+    """Send a request with a lead of each client, which have the same key, at a wrong time; return its number."""
     body = orjson.dumps([lead(SerialNumber=SERIAL), lead(SerialNumber=OTHER_SERIAL, **PERSON)])
     headers = {"X-Webhook-Signature": sign(KEY, str(int(time.time()) - 7200), body)}
     url = f"http://{clients.bridge.listen}/webhooks/{OWN_BOT}"
     async with clients.session.post(url, data=body, headers=headers) as answer:
         assert answer.status == 401
-    request = (await clients.all(f"/api/quarantine?chatbot={OWN_BOT}", "requests"))[0]["id"]
+    number: int = (await clients.all(f"/api/quarantine?chatbot={OWN_BOT}", "requests"))[0]["id"]
+    return number
+
+
+async def test_a_request_about_two_clients_is_released_by_a_user_of_all_chatbots_only(clients: Clients) -> None:
+    """Both have the same key, so one request can hold events of both."""
+    request = await request_about_both(clients)
     before = await clients.foreign()
     path = f"/api/quarantine/{request}/release"
     status, said = await clients.ask("POST", path, CLIENT, json={"any_age": True})
     assert (status, "ask a user of all chatbots" in said["error"]) == (409, True)
     assert await clients.foreign() == before
     assert (await clients.ask("POST", path, ADMIN, json={"any_age": True}))[0] == 200
+
+
+async def test_a_request_about_two_clients_is_discarded_by_a_user_of_all_chatbots_only(clients: Clients) -> None:
+    request = await request_about_both(clients)
+    path = f"/api/quarantine/{request}/discard"
+    status, said = await clients.ask("POST", path, CLIENT)
+    assert (status, "ask a user of all chatbots" in said["error"]) == (409, True)
+    form = {"kept": "requests", "action": "discard"}
+    status, run = await clients.ask("POST", "/api/recovery", CLIENT, json=form)
+    assert status == 200
+    while (run := (await clients.ask("GET", f"/api/bulk/{run['id']}", CLIENT))[1])["state"] == "running":
+        pass
+    left = [each["id"] for each in await clients.all(f"/api/quarantine?chatbot={OWN_BOT}", "requests")]
+    assert left == [request]
+    assert (run["done"], run["refused"]) == (2, 1)
+    assert (await clients.ask("POST", path, ADMIN))[0] == 200
