@@ -7,7 +7,7 @@ import typer
 from bridge.admin.presentation import audit_entry_schema
 from bridge.cli import inputs, output
 from bridge.cli.inputs import PAGE_ROWS, BeforeOption, ConfigOption, JsonOption, LimitOption, PathArgument
-from bridge.operations.audit import Action
+from bridge.operations.audit import Action, Subject
 from bridge.operations.store_access import open_store
 from bridge.store import audit_log
 from bridge.store.audit_log import AuditRow
@@ -26,6 +26,7 @@ _COLUMNS = (
     "address",
     "facts",
 )
+_REFUSED = {Action.REFUSED_TOKEN, Action.REFUSED_ACTION}
 
 app = output.application("leadbridge audit list", "leadbridge audit list --action erase", no_args_is_help=True)
 
@@ -55,12 +56,20 @@ def list_(
     with open_store(inputs.read_config(inputs.chosen_path(path, config))).reading() as connection:
         rows = audit_log.list_entries(connection, action, before, limit)
     output.show_page(
-        [audit_entry_schema(each).model_dump() if json else _texts(each) for each in rows],
+        [_facts(each) if json else _texts(each) for each in rows],
         _COLUMNS,
         limit,
         as_json=json,
         spare=("session", "address", "role", "count"),
     )
+
+
+def _facts(row: AuditRow) -> dict[str, Any]:
+    """Return an entry for JSON, with the keys that every list has."""
+    entry = audit_entry_schema(row).model_dump()
+    state = "refused" if row.action in _REFUSED else "done"
+    chatbot = row.subject_id if row.subject == Subject.CHATBOT else row.facts.get("chatbot")
+    return {"id": entry.pop("id"), "state": state, "chatbot": chatbot, **entry}
 
 
 def _texts(row: AuditRow) -> dict[str, Any]:

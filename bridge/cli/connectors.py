@@ -15,7 +15,7 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption
 from bridge.config import plugins
 from bridge.config.editor_schema import json_schema
-from bridge.config.plugins import Plugins, plugins_in
+from bridge.config.plugins import Plugins, connector_entries, plugins_in
 from bridge.config.reference import keys
 from bridge.errors import OperatorError, did_you_mean
 from connectors.base import Connector
@@ -87,8 +87,16 @@ def list_connectors(
     json: JsonOption = False,
 ) -> None:
     """List the installed connectors: the values of a destination's `connector:`."""
+    installed = connector_entries()
     rows = [
-        {"name": name, "does": does(kind), "records_in_a_call": kind.max_batch, "module": kind.__module__}
+        {
+            "id": name,
+            "state": "installed" if name in installed else "plugin",
+            "name": name,
+            "does": does(kind),
+            "records_in_a_call": kind.max_batch,
+            "module": kind.__module__,
+        }
         for name, kind in connectors(plugins_of(inputs.chosen_path(path, config), plugins).connectors).items()
     ]
     output.show_rows(rows, ("name", "does", "records_in_a_call"), as_json=json)
@@ -96,28 +104,37 @@ def list_connectors(
 
 @app.command(epilog=output.examples("leadbridge connectors show hubspot", "leadbridge connectors show http --json"))
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The connector, as `list` names it.", show_default=False)],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="The connectors, as `list` names them.", show_default=False)
+    ],
     *,
     config: PluginsConfigOption = None,
     plugins: PluginsOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show the settings of a connector: those of a destination, then those of a route.
+    """Show the settings of connectors: those of a destination, then those of a route.
 
     A dot leads into a map: `auth.bearer` is written `auth: {bearer: …}`. Besides these, every destination takes the
-    keys that docs/configuration.md lists under `destinations`.
+    keys that docs/configuration.md lists under `destinations`. With --json, one object, or for several NAMEs an array
+    of them.
     """
-    kind = connector(name, plugins_of(config, plugins).connectors)
-    destination, route = (list(each) for each in _settings(name, kind))
-    if json:
-        output.write_json({"name": name, "does": does(kind), "destination": destination, "route": route})
-        return
-    output.say(f"{name}: {does(kind)}")
-    for title, rows in (("destinations.NAME", destination), ("chatbots.NAME.routes[]", route)):
-        output.say()
-        output.say(f"{title}:{'' if rows else ' no settings of its own'}")
-        if rows:
-            output.show_rows(rows, _COLUMNS, as_json=False)
+    known = plugins_of(config, plugins).connectors
+
+    def show_one(name: str) -> dict[str, Any]:
+        kind = connector(name, known)
+        destination, route = (list(each) for each in _settings(name, kind))
+        if not json:
+            if name != names[0]:
+                output.say()
+            output.say(f"{name}: {does(kind)}")
+            for title, rows in (("destinations.NAME", destination), ("chatbots.NAME.routes[]", route)):
+                output.say()
+                output.say(f"{title}:{'' if rows else ' no settings of its own'}")
+                if rows:
+                    output.show_rows(rows, _COLUMNS, as_json=False)
+        return {"name": name, "does": does(kind), "destination": destination, "route": route}
+
+    inputs.show_each(names, show_one, as_json=json)
 
 
 @app.command(

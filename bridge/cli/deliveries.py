@@ -287,11 +287,11 @@ def _change_each(
 ) -> None:
     """Run an operation for each id, in a transaction of its own, and print the results."""
 
-    def change(text: str) -> ActionResult:
+    def change(name: int | str) -> ActionResult:
         with store.writing() as connection:
-            return operation(connection, text)
+            return operation(connection, str(name))
 
-    inputs.change_each(ids, change, as_json=as_json)
+    inputs.change_each([delivery_id(text) or text for text in ids], change, as_json=as_json)
 
 
 def _change_all(store: OpenStore, act: BulkAction, chosen: DeliverySelection, *, yes: bool, as_json: bool) -> None:

@@ -63,9 +63,9 @@ def init(
 ) -> None:
     """Write a configuration to begin with: config.yaml, commented, .env.example and config.schema.json.
 
-    In a terminal the command asks for values without an option. The configuration passes `leadbridge check` as it is,
-    with a warning for each secret that is still to be set. Nothing is overwritten: if one of the files is there,
-    nothing is written, and the exit status is 1.
+    In a terminal the command asks for values without an option; elsewhere it takes placeholders, and names them. The
+    configuration passes `leadbridge check` as it is, with a warning for each secret that is still to be set. Nothing is
+    overwritten: if one of the files is there, nothing is written, and the exit status is 1.
 
     With --add, the file NAME.yaml is added to a folder that has a configuration: a chatbot with a route to one of the
     destinations. With a preset of destinations it gets a destination of its own, named as the chatbot.
@@ -92,10 +92,15 @@ class _Question(NamedTuple):
     read: Callable[[str], str]
     """Returns the value; raises BadParameter for a text that cannot be the answer."""
     default: str | None = None
+    placeholder: str | None = None
+    """Answer without a terminal where there is no default: a text that a person replaces in the file."""
 
 
 def _ask(question: _Question, value: str | None) -> str:
-    """Return the option's value, or ask until the answer is good; without a terminal take the default, or refuse."""
+    """Return the option's value, or ask until the answer is good.
+
+    Without a terminal take the default or the placeholder, or refuse.
+    """
     if value is not None:
         try:
             return question.read(value)
@@ -103,9 +108,12 @@ def _ask(question: _Question, value: str | None) -> str:
             raise typer.BadParameter(error.message, param_hint=question.option) from error
     if inputs.is_terminal():
         return str(typer.prompt(question.text, default=question.default, value_proc=question.read))
-    if question.default is None:
+    if question.default is not None:
+        return question.default
+    if question.placeholder is None:
         raise typer.BadParameter(f"{question.option} is missing, and there is nobody to ask")
-    return question.default
+    output.complain(f"{question.option} is missing: replace `{question.placeholder}` in the file")
+    return question.placeholder
 
 
 def _name(text: str) -> str:
@@ -138,7 +146,13 @@ def _one_of(names: Collection[str]) -> Callable[[str], str]:
 _NAME = _Question("Your name for the chatbot", "--chatbot", _name, "website")
 _SERIAL_NUMBER = _Question("Its SerialNumber, as the vendor shows it", "--serial-number", _serial_number)
 _DESTINATION = _Question("Your name for the destination", "--destination", _name, "crm")
-_ADDRESS = _Question("Address of its API (https://…)", "--url", _url)
+_ADDRESS = _Question(
+    "Address of its API (https://…)", "--url", _url, placeholder="https://replace-this.example.com/api/leads"
+)
+
+
+def _serial_number_of(chatbot: str) -> _Question:
+    return _SERIAL_NUMBER._replace(placeholder=f"replace-this-{chatbot}")
 
 
 def _begin(
@@ -156,9 +170,10 @@ def _begin(
         output.show_columns([[name, does(kind)] for name, kind in kinds.items()], "  ")
     named = _ask(_Question("Connector", "--connector", _one_of(kinds), "http"), connector)
     starter = Starter.read(kinds[named].starter() or "")
+    name = _ask(_NAME, chatbot)
     answers = Answers(
-        chatbot=_ask(_NAME, chatbot),
-        serial_number=_ask(_SERIAL_NUMBER, serial_number),
+        chatbot=name,
+        serial_number=_ask(_serial_number_of(name), serial_number),
         destination=_ask(_DESTINATION, destination),
         connector=named,
         url=_ask(_ADDRESS, url) if starter.needs_url else None,
@@ -183,7 +198,7 @@ def _add(folder: Path, name: str, serial_number: str | None, destination: str | 
     if name in config.chatbots:
         raise OperatorError(f"there is a chatbot {name} already; choose another name")
     chosen = _chosen(folder, presets)
-    serial = _ask(_SERIAL_NUMBER, serial_number)
+    serial = _ask(_serial_number_of(name), serial_number)
     to, kind = "", None
     if chosen.needs_destination and chosen.destination:
         to = _ask(_DESTINATION, destination or name)

@@ -8,14 +8,14 @@ Rules for all transforms:
 
 - An empty value stays empty. Missing values and whole numbers are used as text.
 - Transforms that change the spelling (`e164`, `email`, `date`, `epoch_ms`) return a value unchanged if they cannot read
-  it, so that no lead loses a mistyped value. Transforms that extract a part (`appointment_start`, `regex_extract`,
-  `url_host`, `query_param`, `phone_country`, `first_name`, `rest_of_name`, `last_name`, `lookup`) return `""` if the
-  part is missing.
+  it, so that no lead loses a mistyped value. Transforms that extract a part, such as `url_host` and `first_name`,
+  return `""` if the part is missing.
 - Arguments come from the author of the configuration and are checked when it is loaded. Values come from strangers, so
   the work that a value can cause is limited.
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -133,11 +133,10 @@ def phone_country(region: str) -> TransformStep:
 
 
 def _country(transform: str, region: str) -> str:
-    country = known_country(region)
-    if country is None:
-        hint = "; Britain is GB" if region.strip().upper() == "UK" else ""
-        raise TransformError(f"transform `{transform}`: `region` is a two-letter country code such as US{hint}")
-    return country
+    if country := known_country(region):
+        return country
+    hint = "; Britain is GB" if region.strip().upper() == "UK" else ""
+    raise TransformError(f"transform `{transform}`: `region` is a two-letter country code such as US{hint}")
 
 
 @_register(
@@ -194,8 +193,12 @@ def date(format: str, tz: str) -> TransformStep:  # noqa: A002 - the name that t
 
     def write(value: object) -> str:
         time = read_time(value)
+        if time is None:
+            return value_as_text(value)
+        seconds = str(math.floor(time.timestamp()))  # strftime would count them from this machine's time zone
+        codes = _CODE.sub(lambda code: seconds if code[0] == "%s" else code[0], format)
         try:
-            return value_as_text(value) if time is None else time.astimezone(zone).strftime(format)
+            return time.astimezone(zone).strftime(codes)
         except (ValueError, OverflowError):  # near the year 1 or 9999 the zone can move a time out of range
             return value_as_text(value)
 

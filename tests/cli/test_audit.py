@@ -42,6 +42,16 @@ def test_what_is_done_one_by_one(filled: "Place") -> None:
     ]
 
 
+def test_an_entry_has_the_keys_that_every_list_has(filled: "Place") -> None:
+    assert filled("deliveries", "discard", "--all", "--state", "pending", "--chatbot", "acme", "--yes").exit_code == 0
+    assert filled("lanes", "pause", "crm").exit_code == 0
+
+    entries = filled.rows("audit", "list")
+
+    assert [list(each)[:3] for each in entries] == [["id", "state", "chatbot"]] * len(entries)
+    assert [(each["state"], each["chatbot"]) for each in entries] == [("done", None), ("done", "acme")]
+
+
 def test_what_is_not_done_is_not_told(filled: "Place") -> None:
     for arguments in (
         ["deliveries", "replay", "99"],

@@ -49,7 +49,8 @@ def test_a_new_connector_is_a_plugin(place: "Place") -> None:
     assert own["api_token"]["default"] == "required"
     assert own["base_url"]["meaning"] == "Where the API is."
     listed = json.loads(place("connectors", "list", "--plugins", "plugins", "--json").stdout)
-    assert {"http", "my_crm"} <= {row["name"] for row in listed}
+    states = {row["id"]: row["state"] for row in listed}
+    assert (states["http"], states["my_crm"]) == ("installed", "plugin")
 
 
 @pytest.mark.parametrize("name", ["my-crm", "MyCrm", "1crm", "", "class", "test_crm", "conftest", "a/b", "_x"])

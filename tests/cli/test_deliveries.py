@@ -343,7 +343,7 @@ def test_changes_as_one_document(filled: "Place") -> None:
     assert changed.exit_code == 1
     assert json.loads(changed.stdout) == [
         {"id": 3, "state": "pending", "message": "delivery 3: was dead, is pending and due now", "error": None},
-        {"id": "99", "state": None, "message": None, "error": "99: no delivery has this id"},
+        {"id": 99, "state": None, "message": None, "error": "99: no delivery has this id"},
     ]
     assert json.loads(filled("deliveries", "discard", "--all", "--state", "pending", "--yes", "--json").stdout) == {
         "action": "discard",

@@ -45,6 +45,19 @@ def test_what_it_writes_passes_check_before_and_after_the_secrets_are_set(place:
     assert (after.exit_code, after.stdout.count("warning")) == (0, 0)
 
 
+def test_without_a_terminal_and_options_it_writes_placeholders_and_names_them(place: "Place") -> None:
+    first = place("init", "new")
+    second = place("init", "--add", "shop", "new")
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    for placeholder in ("--serial-number is missing: replace `replace-this-website`", "--url is missing"):
+        assert placeholder in first.stderr
+    assert "replace-this-shop" in second.stderr
+    config = load(place.folder / "new", {})
+    assert config.chatbots["website"].serial_numbers == ("replace-this-website",)
+    assert config.chatbots["shop"].serial_numbers == ("replace-this-shop",)
+
+
 def test_a_starter_for_a_crm_keeps_what_it_holds(place: "Place") -> None:
     flags = ("--serial-number", "59001dd7", "--connector", "hubspot")
     assert place("init", "new", *flags).exit_code == 0
@@ -222,8 +235,6 @@ def test_another_chatbot_that_cannot_be(place: "Place", arguments: tuple[str, ..
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [
-        ((), 2, "--serial-number is missing"),
-        (("--serial-number", "x"), 2, "--url is missing"),
         (("--chatbot", "a b", *FLAGS), 2, "--chatbot: `a b`"),
         (("--serial-number", " ", *FLAGS[2:]), 2, "--serial-number: it is empty"),
         (("--connector", "htpt", *FLAGS), 2, "did you mean `http`?"),
@@ -278,6 +289,8 @@ def test_the_settings_of_a_connector_are_shown(place: "Place") -> None:
     assert settings["auth.bearer"]["meaning"] == "Token for Authorization: Bearer …."
     assert "connector" not in settings
     assert shown["route"] == []
+    several = json.loads(place("connectors", "show", "hubspot", "http", "--json").stdout)
+    assert [each["name"] for each in several] == ["hubspot", "http"]
     text = place("connectors", "show", "http").stdout
     assert "auth.oauth2.client_id" in text
     assert "no settings of its own" in text

@@ -97,6 +97,7 @@ def test_an_empty_value_stays_empty(name: str, value: Any) -> None:
         ("date", ["%Y-%m-%d %H:%M"], "2023-11-23T18:36:21.512302Z", "2023-11-23 18:36"),
         ("date", ["%H:%M", "America/New_York"], "2023-11-23T18:36:21", "13:36"),
         ("date", ["%H:%M", "Asia/Kolkata"], 1700764581, "00:06"),
+        ("date", ["%s %%s", "Asia/Tokyo"], "2023-11-23T18:36:21.9Z", "1700764581 %s"),
         ("date", ["%Y"], "tomorrow at 5", "tomorrow at 5"),
         ("date", ["%Y", "Asia/Tokyo"], "9999-12-31T23:00:00", "9999-12-31T23:00:00"),
         ("epoch_ms", [], "2023-11-23T18:36:21.512302Z", 1700764581512),
