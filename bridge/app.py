@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import importlib
 import os
 import resource
 import signal
@@ -18,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from bridge.admin.health import Metrics
+from bridge.admin.listener import Admin
 from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.reporter import Reporter
 from bridge.alerts.watch import Watch
@@ -159,8 +159,7 @@ async def running(
             web.ServerRunner(receiver.server(), shutdown_timeout=REQUEST_SECONDS),
             config.server.listen,
         )
-        # After the webhook endpoint, which answers sooner by the time of an import.
-        console = await _console(admin, store, driver, lanes, metrics, in_use, clock, spool)
+        console = _console(admin, store, driver, lanes, metrics, in_use, clock, spool)
         admin_address = await _listen(admin.push_async_callback, console, config.server.admin)
         stack.callback(_begin_end, shutdown, relay, lanes)
         log.info("ready", listen=str(address), admin=str(admin_address), destinations=len(config.destinations))
@@ -344,7 +343,7 @@ async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> N
         rest = min(2 * rest, LONGEST_REST)
 
 
-async def _console(
+def _console(
     ends: contextlib.AsyncExitStack,
     store: SqlStore,
     driver: Driver,
@@ -354,9 +353,8 @@ async def _console(
     clock: Callable[[], float],
     spool: Spool | None,
 ) -> web.BaseRunner:
-    """Return the runner of the admin listener. It is imported in a thread, while the webhook is served already."""
-    listener = await asyncio.to_thread(importlib.import_module, "bridge.admin.listener")
-    made = listener.Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
+    """Return the runner of the admin listener."""
+    made = Admin(store, driver, lanes, metrics, config=in_use, files=lambda: in_use.files, clock=clock)
     made.health.spool = spool
     ends.push_async_callback(made.close)
     return ApplicationRunner(made.application(), listener="admin", shutdown_timeout=ADMIN_SECONDS)

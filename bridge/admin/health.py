@@ -12,8 +12,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from bridge.admin.authentication import Gate, RequestRefusedError
-from bridge.admin.endpoint import refusal_response
 from bridge.admin.query_threads import QueryRunner, QueryThreads
+from bridge.admin.responses import refusal_response
 from bridge.config.model import Config
 from bridge.delivery.retry import CallTiming
 from bridge.delivery.supervisor import Lanes

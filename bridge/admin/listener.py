@@ -1,35 +1,32 @@
-"""The application of the admin listener: health, metrics, the API and the dashboard, under one set of headers."""
+"""The application of the admin listener: health, metrics, the API and the dashboard, under one set of headers.
+
+API and dashboard take 6 MB, which a process that only monitoring asks does without. So they are loaded at the first
+request to one of them.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from functools import partial
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-import orjson
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bridge.admin import openapi
-from bridge.admin.actions import ActionEndpoints
-from bridge.admin.api import ReadEndpoints
 from bridge.admin.audit_log import AuditLog, RefusalLog
-from bridge.admin.authentication import Gate, RequestRefusedError
-from bridge.admin.dashboard.pages import EndpointGroups, Pages
-from bridge.admin.dashboard.rendering import Rendering
-from bridge.admin.dashboard.trouble import is_programs
-from bridge.admin.endpoint import BODY_LIMIT, JSON_TYPE, ApiCall, Endpoint, compress, error_response, refusal_response
-from bridge.admin.export import LeadExports
+from bridge.admin.authentication import Gate
 from bridge.admin.health import HealthEndpoints, Metrics
-from bridge.admin.jobs import BulkRuns, Inquiries
-from bridge.admin.problems import ProblemEndpoints
-from bridge.admin.query_threads import DryRuns, QueryThreads
-from bridge.admin.reconcile import ReconcileEndpoints
+from bridge.admin.query_threads import QueryThreads
+from bridge.admin.responses import BODY_LIMIT, compress, error_response, is_programs
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
 from bridge.ingress.server import BROKEN
 from bridge.store.driver import Driver
 from bridge.store.interface import Store
+
+if TYPE_CHECKING:
+    from bridge.admin.console import Console
 
 HEADERS = {
     # Only this listener's own style sheet, script and pictures; nothing inline; no frame around it.
@@ -65,57 +62,40 @@ class Admin:
         clock: Callable[[], float],
     ) -> None:
         """Create the parts; `config` returns the configuration in use, `files` its files."""
-        rendering = Rendering()
         self._query_threads = QueryThreads(driver)
-        self._dry_runs = DryRuns(self._query_threads)
-        self._described: bytes | None = None
         self._audit = AuditLog(store, self._query_threads, clock)
-        self._runs = BulkRuns(self._query_threads, self._audit, clock)
         self._refusals = RefusalLog(self._audit, clock)
         self._gate = Gate(lambda: config().server, clock)
         self.health = HealthEndpoints(
             store, lanes, metrics, self._query_threads, self._gate, config=config, clock=clock
         )
-        api = ReadEndpoints(self._query_threads, self._audit, lanes, config=config, files=files, clock=clock)
-        self._inquiries = Inquiries(store, self._query_threads, self._audit, lanes, config, clock)
-        self._groups = EndpointGroups(
-            api,
-            LeadExports(self._query_threads, self._audit, config),
-            ActionEndpoints(self._query_threads, self._audit, self._runs, config, clock),
-            ProblemEndpoints(api, self._runs, clock),
-            ReconcileEndpoints(api, self._inquiries, clock),
+        self._make_console: Callable[[], Console] = lambda: importlib.import_module("bridge.admin.console").Console(
+            store, lanes, self._query_threads, self._audit, self._gate, config=config, files=files, clock=clock
         )
-        self._pages = Pages(self._groups, self._gate, rendering, self._dry_runs, clock)
+        self._console: Console | None = None
+        self._making = asyncio.Lock()
 
     def application(self) -> web.Application:
         """Return the application for the listener."""
         application = web.Application(middlewares=[self._audited, self._surround], client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
-        endpoints = self._groups.endpoints()
-        for each in endpoints:
-            application.router.add_route(each.method, each.path, ApiCall(each, self._gate).answer)
-        application.router.add_get("/api/openapi.json", partial(self._describe, endpoints))
-        self._pages.add_to(application.router)
+        application.router.register_resource(_ConsoleResource(self.console))
         return application
+
+    async def console(self) -> "Console":
+        """Return the API and the dashboard. They are loaded in a thread, since that takes some tenths of a second."""
+        async with self._making:
+            if self._console is None:
+                self._console = await asyncio.to_thread(self._make_console)
+            return self._console
 
     async def close(self) -> None:
         """End background jobs and dry runs. Finished steps stay finished."""
         await self._refusals.close()
-        await self._inquiries.close()
-        await self._runs.close()
-        await self._dry_runs.close()
+        if self._console:
+            await self._console.close()
         await self._query_threads.close()
-
-    async def _describe(self, endpoints: Sequence[Endpoint], request: web.Request) -> web.Response:
-        try:
-            self._gate.known(request)
-        except RequestRefusedError as error:
-            return refusal_response(error)
-        if self._described is None:
-            # In a thread, and once: it takes tens of milliseconds.
-            self._described = orjson.dumps(await asyncio.to_thread(openapi.openapi_document, endpoints))
-        return web.Response(body=self._described, content_type=JSON_TYPE, charset="utf-8")
 
     @web.middleware
     async def _surround(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -125,7 +105,7 @@ class Admin:
                 raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
             response = await handler(request)
         except web.HTTPException as error:
-            response = self._trouble(request, error.status, error.reason or "")
+            response = await self._trouble(request, error.status, error.reason or "")
             if allowed := error.headers.get("Allow"):
                 response.headers["Allow"] = allowed
         except BROKEN:
@@ -134,17 +114,17 @@ class Admin:
         except Exception as error:
             # Without the message: it may hold a lead's data.
             log.exception("fault", work="admin", path=_path(request), exc_info=error)
-            response = self._trouble(request, 500, "a fault of the program; the log says more")
+            response = await self._trouble(request, 500, "a fault of the program; the log says more")
         if response.status in BAD:
             log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
         await compress(request, response)
         return response
 
-    def _trouble(self, request: web.Request, status: int, reason: str) -> web.Response:
+    async def _trouble(self, request: web.Request, status: int, reason: str) -> web.Response:
         if is_programs(request):
             return error_response(status, reason)
         try:
-            return self._pages.troubles.unanswered(request, status)
+            return (await self.console()).troubles.unanswered(request, status)
         except Exception as error:
             # The fault may be one of all pages.
             log.exception("fault", work="admin", path=_path(request), exc_info=error)
@@ -156,6 +136,21 @@ class Admin:
         response = await handler(request)
         await self._refusals.note(request, response.status)
         return response
+
+
+class _ConsoleResource(web.PlainResource):
+    """All paths of the API and the dashboard. The router asks it last, as the resource of the shortest path."""
+
+    def __init__(self, console: "Callable[[], Awaitable[Console]]") -> None:
+        super().__init__("/")
+        self._console = console
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        """Return the route of a request, or None and the methods that its path has."""
+        found = await (await self._console()).router.resolve(request)
+        if isinstance(found.http_exception, web.HTTPMethodNotAllowed):
+            return None, found.http_exception.allowed_methods
+        return (None, set()) if found.http_exception else (found, set())
 
 
 async def _complete(_: web.Request, response: web.StreamResponse) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from bridge.admin.authentication import Role
-from bridge.admin.endpoint import CSV_TYPE, JSON_TYPE, Endpoint
+from bridge.admin.endpoint import CSV_TYPE, Endpoint
+from bridge.admin.responses import JSON_TYPE
 from bridge.admin.schemas import FailureSchema
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from bridge.admin.authentication import RequestRefusedError
-from bridge.admin.endpoint import UnansweredError
+from bridge.admin.responses import UnansweredError
 from bridge.store.driver import Driver
 from bridge.store.transaction import reading_errors, transaction
 

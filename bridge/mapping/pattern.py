@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-import re2  # type: ignore[import-untyped]  # has no annotations; `_Compiled` and `_Match` name what is used of it
-
 from bridge.mapping import budget
 
 _RE2_MEMORY: Final = 4 * 1024 * 1024
@@ -165,6 +163,10 @@ def compile_pattern(source: str) -> Pattern:
 
 
 def _compile(source: str) -> Pattern:
+    # 3 MB, with the library of C++, that only those who use patterns should pay. It has no annotations: `_Compiled` and
+    # `_Match` name what is used of it.
+    import re2  # type: ignore[import-untyped]  # noqa: PLC0415
+
     options = re2.Options()
     options.log_errors = False  # otherwise RE2 writes each error to stderr
     options.max_mem = _RE2_MEMORY

@@ -114,7 +114,9 @@ def routes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     def noted(admin: Admin) -> web.Application:
         application = make(admin)
-        found.extend((each.method, each.resource.canonical) for each in application.router.routes() if each.resource)
+        routers = (application.router, admin._make_console().router)
+        every = (each for router in routers for each in router.routes())
+        found.extend((each.method, each.resource.canonical) for each in every if each.resource)
         return application
 
     monkeypatch.setattr(Admin, "application", noted)

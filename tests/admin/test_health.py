@@ -1,4 +1,7 @@
+import asyncio
 import dataclasses
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,8 @@ import aiohttp
 import pytest
 
 from bridge import app
+from bridge.admin.console import Console
+from bridge.admin.listener import Admin
 from bridge.config.model import Config, ListenAddress, StoreSettings
 from bridge.errors import OperatorError
 from bridge.ingress.signature import sign
@@ -40,6 +45,37 @@ async def test_lives_and_is_ready_when_the_store_commits_and_each_lane_is_worked
     assert await get(bridge.admin, "/healthz") == (200, '{"status": "alive"}')
     await until_ready(bridge)
     assert bridge.lanes.complete()
+
+
+async def test_only_a_reader_loads_the_dashboard(configured: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Admin] = []
+    console = Admin.console
+
+    async def noted(admin: Admin) -> Console:
+        loaded.append(admin)
+        return await console(admin)
+
+    monkeypatch.setattr(Admin, "console", noted)
+    async with app.running(configured, clock=Clock()) as bridge:
+        await until_ready(bridge)
+        assert [(await get(bridge.admin, path))[0] for path in ("/healthz", "/metrics")] == [200, 200]
+        assert not loaded
+        # At once, as a page and its files come.
+        found = await asyncio.gather(*(get(bridge.admin, path) for path in ("/login", "/static/live.js", "/nothing")))
+        assert [status for status, _ in found] == [200, 200, 404]
+        assert loaded
+
+
+def test_the_program_starts_without_the_dashboard() -> None:
+    code = "import sys, bridge.app; sys.exit(any('dashboard' in name or 'schemas' in name for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/healthz", "GET,HEAD"), ("/api/lanes", "GET"), ("/logout", "POST")])
+async def test_a_wrong_method_is_answered_with_the_right_ones(bridge: app.Running, path: str, allowed: str) -> None:
+    async with aiohttp.ClientSession() as session, session.put(f"http://{bridge.admin}{path}") as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == allowed
 
 
 async def test_is_not_ready_while_the_store_cannot_commit(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
-from bridge.admin.endpoint import REFRESH
+from bridge.admin.responses import REFRESH
 from bridge.store import search
 from bridge.store.sqlite import SqliteDriver
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from bridge.admin import presentation
 from bridge.admin import query_threads as query_threads_module
 from bridge.admin.authentication import RequestRefusedError
-from bridge.admin.endpoint import UnansweredError
 from bridge.admin.query_threads import DRY_RUNS, DryRuns, QueryThreads
+from bridge.admin.responses import UnansweredError
 from bridge.errors import NotFoundError, StoreUnavailableError
 from bridge.operations import events
 from bridge.store.driver import Driver, raw

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestServer
 
 from bridge import app
 from bridge.admin.authentication import Caller, LoginSession, RequestRefusedError, Role, User
-from bridge.admin.endpoint import REFRESH
 from bridge.admin.request_schemas import SearchRequest
+from bridge.admin.responses import REFRESH
 from bridge.admin.searches import SEARCH_LIMIT, SEARCH_TOTAL, Searches
 from bridge.config.reload import load_files
 from bridge.operations.masking import MEANINGS

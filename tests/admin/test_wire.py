@@ -8,8 +8,8 @@ import re
 import time
 from typing import Final
 
-from bridge.admin.endpoint import REFRESH
 from bridge.admin.problems import RECENT_SECONDS
+from bridge.admin.responses import REFRESH
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_api import dead
 from tests.admin.test_pages import PAGES, log_in

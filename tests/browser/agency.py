@@ -140,12 +140,10 @@ async def serving(
     make = Admin.application
 
     def noted(admin: Admin) -> web.Application:
-        application = make(admin)
-        found = (
-            each.resource.canonical for each in application.router.routes() if each.method == "GET" and each.resource
-        )
+        router = admin._make_console().router
+        found = (each.resource.canonical for each in router.routes() if each.method == "GET" and each.resource)
         routes.extend(each for each in found if not each.startswith(NO_PAGES))
-        return application
+        return make(admin)
 
     async with TestServer(crm, host="127.0.0.1") as server:
         url = str(server.make_url("")).rstrip("/")

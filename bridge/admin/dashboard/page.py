@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError, Role
 from bridge.admin.dashboard.rendering import Rendering, is_known, versioned
 from bridge.admin.dashboard.trouble import SENT, TroublePages, kept_form, page_before
-from bridge.admin.endpoint import REFRESH, is_own, status_of
 from bridge.admin.query_threads import Query, QueryRunner, QueryThreads
 from bridge.admin.request_schemas import ApiRequest
+from bridge.admin.responses import REFRESH, is_own, status_of
 from bridge.errors import OperatorError
 
 SAID_LIMIT = 1_000

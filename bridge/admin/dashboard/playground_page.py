@@ -12,8 +12,8 @@ from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.configuration import without_secrets
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.dashboard.reveals import Reveals
-from bridge.admin.endpoint import UnansweredError, status_of
 from bridge.admin.query_threads import DryRuns
+from bridge.admin.responses import UnansweredError, status_of
 from bridge.config.reload import Files
 from bridge.errors import NotFoundError, OperatorError
 from bridge.event import EventState

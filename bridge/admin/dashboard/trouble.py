@@ -10,7 +10,6 @@ from aiohttp import web
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError
 from bridge.admin.dashboard.rendering import Rendering
-from bridge.admin.endpoint import JSON_TYPE
 
 LABELS: Final = MappingProxyType(
     {
@@ -29,8 +28,6 @@ SENT: Final = web.RequestKey("sent", dict[str, str])
 """Fields of the form of a request, once they are read."""
 _KEPT: Final = "kept."
 """Prefix of the fields of a form that waits for a login."""
-_PROGRAMS: Final = ("/api/", "/metrics", "/healthz", "/readyz")
-"""Beginnings of the paths that only programs ask."""
 _OF_INPUT: Final = frozenset({400, 503})
 """Statuses after which the same address can be asked again, with other input or later."""
 _TITLES: Final = {
@@ -99,12 +96,6 @@ def page_before(request: web.Request) -> str | None:
     if parts.netloc != request.host or parts.path == "/login":
         return None
     return next_path(f"{parts.path}?{parts.query}" if parts.query else parts.path)
-
-
-def is_programs(request: web.Request) -> bool:
-    """Return True if the sender of a request is a program that expects JSON."""
-    wanted = request.headers.get("Accept", "")
-    return request.path.startswith(_PROGRAMS) or (JSON_TYPE in wanted and "text/html" not in wanted)
 
 
 class TroublePages:
