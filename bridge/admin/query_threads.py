@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from bridge.admin.authentication import RequestRefusedError
 from bridge.admin.responses import UnansweredError
 from bridge.store.driver import Driver
-from bridge.store.transaction import reading_errors, transaction
+from bridge.store.transaction import reading_errors, snapshot, transaction
 
 THREADS = 2
 RESPONSE_SECONDS = 15.0
@@ -94,7 +94,7 @@ class QueryThreads:
             return self._look(connection, query)
 
     def _look(self, connection: Connection, query: Query[T]) -> T:
-        with self._driver.snapshot(connection):
+        with snapshot(self._driver, connection):
             return query(connection)
 
     def _usable(self, connection: Connection) -> bool:

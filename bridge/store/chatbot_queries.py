@@ -15,6 +15,7 @@ from bridge.store.queries import in_state, pending_destinations
 from bridge.store.schema import deliveries, events, proofs, tally
 from bridge.store.search import newest_of_each
 from bridge.store.tally import sql_day
+from bridge.store.transaction import read_once
 
 NEWEST: Final = 3_000
 """Most events, dead letters and warnings that are examined: the newest of each. A row takes up to 40 µs."""
@@ -78,6 +79,7 @@ def proof_times(connection: Connection) -> dict[str, float]:
     return {row.chatbot: row.proved_at for row in connection.execute(select(proofs.c.chatbot, proofs.c.proved_at))}
 
 
+@read_once
 def lead_days(connection: Connection, since: int) -> dict[str, dict[int, int]]:
     """Return the numbers of leads of the days with any from a day on, by chatbot and by days since the epoch."""
     counted = tally.c.destination == "", tally.c.state == EventState.ACCEPTED.value
@@ -95,6 +97,7 @@ def lead_days(connection: Connection, since: int) -> dict[str, dict[int, int]]:
     return found
 
 
+@read_once
 def dead_groups(connection: Connection, only: AbstractSet[str] | None = None) -> list[DeliveryGroup]:
     """Group the newest dead letters by destination, reason and chatbot; with `only`, those of these chatbots."""
     return _groups(connection, in_state(deliveries.c.state, DeliveryState.DEAD.value), only)
@@ -106,6 +109,7 @@ def warned_groups(connection: Connection, since: float, only: AbstractSet[str] |
     return [each._replace(reason=None) for each in found]
 
 
+@read_once
 def waiting_groups(connection: Connection, only: AbstractSet[str] | None = None) -> list[DeliveryGroup]:
     """Group the newest waiting deliveries of each destination; the times are those of their receipt.
 

@@ -12,7 +12,7 @@ from bridge.event import EventState, Room
 from bridge.store import queries
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState
-from bridge.store.key_range import first_delivery
+from bridge.store.key_range import first_delivery, key_ends
 from bridge.store.quarantine import room_counts
 from bridge.store.queries import DeliveryRow, EventRow, PageRequest, QuarantineRow, in_state
 from bridge.store.schema import deliveries, events, quarantine
@@ -136,7 +136,7 @@ def recent_events(connection: Connection, limit: int, chatbot: str | None = None
 
 def last_event(connection: Connection) -> int:
     """Return the `seq` of the newest event; 0 if there is none."""
-    return connection.execute(select(func.max(events.c.seq))).scalar() or 0
+    return key_ends(connection, events.c.seq)[1] - 1
 
 
 def count_events(connection: Connection, first: int, last: int, only: AbstractSet[str] | None = None) -> OutcomeCounts:

@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Connection, func, select
 
 from bridge.store.schema import deliveries, events
+from bridge.store.transaction import read_once
 
 
 def seq_at(connection: Connection, moment: float) -> int:
@@ -29,6 +30,7 @@ def first_delivery(connection: Connection, seq: int) -> int | None:
     return connection.execute(query.order_by(deliveries.c.event_seq, deliveries.c.id).limit(1)).scalar()
 
 
+@read_once
 def key_ends(connection: Connection, key: Column[int]) -> tuple[int, int]:
     """Return the first key, and the key after the last.
 

@@ -15,6 +15,7 @@ from bridge.store.encryption import KeyRing, keys_of
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.queries import in_state
 from bridge.store.schema import deliveries, events, lanes, pauses
+from bridge.store.transaction import read_once
 
 ACTIVE_LOOKED_AT = 50_000
 """Number of newest events that are searched for those of a chatbot. No index serves this query."""
@@ -161,6 +162,7 @@ def _owner(row: _Row | None, now: float) -> str | None:
     return row.owner if row is not None and row.owner is not None and row.lease_until > now else None
 
 
+@read_once
 def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
     """Return the number of pending deliveries of each destination, and the receipt of the oldest."""
     waiting = (
@@ -178,6 +180,7 @@ def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
     return {name: (count, received_at) for name, count, received_at in connection.execute(query)}
 
 
+@read_once
 def _dead(connection: Connection) -> dict[str, int]:
     query = (
         select(deliveries.c.destination, func.count().label("dead"))

@@ -26,7 +26,7 @@ from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import QuarantinedRequest
 from bridge.store.queries import in_state
 from bridge.store.schema import events, proofs, quarantine
-from bridge.store.transaction import insert_missing
+from bridge.store.transaction import insert_missing, read_once
 
 AGE_LIMIT = 7 * 24 * 3600.0
 STEP = 100
@@ -131,6 +131,7 @@ def prune_requests(connection: Connection, before: float) -> bool:
     return discard(connection, ids) == STEP if ids else False
 
 
+@read_once
 def room_counts(connection: Connection, since: float = 0.0) -> list[RoomCount]:
     """Count the requests in each room by chatbot, optionally only those received since a time."""
     at = quarantine.c.received_at

@@ -18,6 +18,7 @@ from bridge.store.encryption import KeyRing, keys_of, plain_size
 from bridge.store.exchanges import exchanges_of
 from bridge.store.interface import PAGE, DeliveryState, QuarantinedRequest
 from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
+from bridge.store.transaction import read_once
 from connectors.base import Exchange
 
 ATTEMPTS_LIMIT = 1_000
@@ -311,6 +312,7 @@ def _chosen(connection: Connection, page: PageRequest, state: DeliveryState | No
     return chosen
 
 
+@read_once
 def pending_destinations(connection: Connection) -> Sequence[str]:
     """Return the destinations with pending deliveries. It takes one step in the index for each destination."""
     return connection.execute(select(pending_names())).scalars().all()

@@ -17,6 +17,7 @@ from bridge.store.quarantine import RoomCount, proven_keys, room_counts
 from bridge.store.queries import in_state
 from bridge.store.schema import attempts, deliveries, events
 from bridge.store.search import SPAN
+from bridge.store.transaction import read_once
 
 HOUR = 3600
 HOURS = 24
@@ -102,8 +103,7 @@ def day(connection: Connection, now: float, only: AbstractSet[str] | None = None
     """Count the events of the last hours, at most the newest `SPAN`; with `only`, those of these chatbots."""
     since = (int(now) // HOUR - HOURS + 1) * HOUR
     first = seq_at(connection, since)
-    last = connection.execute(select(func.max(events.c.seq))).scalar() or 0
-    low = max(first, last + 1 - SPAN)
+    low = max(first, key_ends(connection, events.c.seq)[1] - SPAN)
     hour = (cast(events.c.received_at, BigInteger) - since) // HOUR
     query = (
         select(hour.label("hour"), func.count().label("events"))
@@ -118,6 +118,7 @@ def day(connection: Connection, now: float, only: AbstractSet[str] | None = None
     return Day(float(since), accepted, _states(connection, low, only), low == first)
 
 
+@read_once
 def dead_letter_causes(connection: Connection) -> list[DeadLetterCause]:
     """Group the dead letters by destination and reason, the largest group first. Their index holds nothing else."""
     query = (
@@ -169,11 +170,13 @@ def _states(connection: Connection, low: int, only: AbstractSet[str] | None) -> 
     first = first_delivery(connection, low)
     if first is None:
         return {}
-    query = select(deliveries.c.state, func.count()).where(deliveries.c.id >= first).group_by(deliveries.c.state)
+    # Without GROUP BY, for which the engines would put all rows into the order of their states.
+    counts = [func.count().filter(deliveries.c.state == state.value) for state in DeliveryState]
+    query = select(*counts).select_from(deliveries).where(deliveries.c.id >= first)
     if only is not None:
         # With a bound for each table: an engine does not know that later deliveries are of later events.
-        query = query.select_from(deliveries.join(events)).where(events.c.seq >= low, events.c.chatbot.in_(only))
-    return {DeliveryState(state): count for state, count in connection.execute(query)}
+        query = query.join(events).where(events.c.seq >= low, events.c.chatbot.in_(only))
+    return {state: count for state, count in zip(DeliveryState, connection.execute(query).one(), strict=True) if count}
 
 
 def _dead(connection: Connection, destinations: Sequence[str]) -> list[DeadLetters]:

@@ -1,9 +1,10 @@
-"""Short transactions beside a running `serve`, and the inserts that several processes may do at once."""
+"""Short transactions beside a running `serve`, snapshots, and the inserts that several processes may do at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Table, select
 from sqlalchemy.dialects import sqlite
@@ -17,6 +18,11 @@ TURN: Final = f"pg_advisory_xact_lock({0x6C65616462726461})"
 """PostgreSQL: waits for accepts under way, and has later ones wait until the commit."""
 BEGINNINGS: Final = 3
 """Number of attempts to begin a transaction. In each, the engine waits some seconds for a lock."""
+_KEPT: Final = "leadbridge_kept"
+"""Option of a connection: results of the snapshot under way, by function and arguments."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -26,6 +32,34 @@ def reading_errors(driver: Driver) -> Iterator[None]:
         yield
     except driver.errors as error:
         raise StoreUnavailableError(f"the store cannot be read: {driver.safe_error(error)}; try again") from error
+
+
+@contextmanager
+def snapshot(driver: Driver, connection: Connection) -> Iterator[None]:
+    """Read one moment of the store, in which a function that is `read_once` reads once."""
+    connection.execution_options(**{_KEPT: {}})
+    try:
+        with driver.snapshot(connection):
+            yield
+    finally:
+        connection.execution_options(**{_KEPT: None})
+
+
+def read_once(read: Callable[Concatenate[Connection, P], T]) -> Callable[Concatenate[Connection, P], T]:
+    """Have a function keep its result until the end of a snapshot: several parts of a page ask for the same."""
+
+    @functools.wraps(read)
+    def reading(connection: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        kept = connection.get_execution_options().get(_KEPT)
+        if kept is None:
+            return read(connection, *args, **kwargs)
+        key = (read, *args, *kwargs.items())
+        if key not in kept:
+            kept[key] = read(connection, *args, **kwargs)
+        found: T = kept[key]
+        return found
+
+    return reading
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 import re
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import make_url
 
 from bridge.admin.responses import REFRESH
@@ -237,6 +240,23 @@ async def test_an_edited_route_is_tried_without_being_used(desk: Desk) -> None:
     await desk.send()
     await desk.settled()
     assert "mail" not in desk.crm.records[0]
+
+
+async def test_no_page_asks_the_store_twice(desk: Desk) -> None:
+    asked = Counter[tuple[str, str]]()
+
+    def note(_: object, __: object, statement: str, parameters: object, *___: object) -> None:
+        asked[statement, repr(parameters)] += threading.current_thread().name.startswith("query")
+
+    await log_in(desk)
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for path in PAGES:
+            asked.clear()
+            await desk.see(path)
+            assert set(asked.values()) <= {0, 1}, f"{path}: {asked.most_common(1)}"
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_logging_out_ends_the_session(desk: Desk) -> None:

@@ -15,8 +15,10 @@ from bridge.admin.responses import UnansweredError
 from bridge.errors import NotFoundError, StoreUnavailableError
 from bridge.operations import events
 from bridge.store.driver import Driver, raw
-from bridge.store.search import DeliveryFilter
+from bridge.store.interface import DeliveryState
+from bridge.store.search import DeliveryFilter, find_deliveries
 from bridge.store.sql import SqlStore
+from bridge.store.transaction import read_once, transaction
 from tests.building import routed
 
 
@@ -59,6 +61,26 @@ async def test_a_query_that_fails_is_not_repeated(query_threads: QueryThreads) -
     with pytest.raises(NotFoundError):
         await query_threads.ask(lambda connection: events.show(connection, "0123456789ab"))
     assert await query_threads.ask(deliveries) == 2
+
+
+@pytest.mark.each_engine
+async def test_parts_of_a_page_that_ask_for_the_same_read_it_once(query_threads: QueryThreads, driver: Driver) -> None:
+    asked: list[object] = []
+
+    @read_once
+    def count(connection: Connection, state: str) -> int:
+        asked.append(connection)
+        return len(find_deliveries(connection, DeliveryFilter(state=DeliveryState(state))).rows)
+
+    def page(connection: Connection) -> list[int]:
+        return [count(connection, state) for state in ("pending", "pending", "dead")]
+
+    assert await query_threads.ask(page) == [2, 2, 0]
+    with transaction(driver) as connection:
+        assert [*page(connection), len(asked)] == [2, 2, 0, 5]
+        connection.execute(text("UPDATE deliveries SET state = 'dead', reason = 'gone', due_at = NULL, settled_at = 1"))
+        assert page(connection) == [0, 0, 2]
+    assert await query_threads.ask(page) == [0, 0, 2]
 
 
 async def test_dry_runs_are_few_and_each_is_answered_in_time(

@@ -40,7 +40,8 @@ class DashboardPage:
 
     def render(self, rendering: Rendering, ask: QueryRunner, said: str | None) -> tuple[bytes, str]:
         """Render the page, and return its version too; `said` is the message of the form before it."""
-        values = {**self.values, **{name: ask(query) for name, query in self.queries.items()}, "said": said}
+        found = ask(lambda connection: {name: query(connection) for name, query in self.queries.items()})
+        values = {**self.values, **found, "said": said}
         page, version = versioned(rendering.text(self.template, self.caller, **values))
         return page.encode(), version
 
