@@ -1,12 +1,14 @@
 """Checks of secrets: strength, placeholders, and secrets in plain text. Pure."""
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from pydantic import BaseModel, SecretStr
+from yarl import URL
 
 from bridge.config.diagnostics import ConfigPath, Findings
 from bridge.config.yaml_tree import Node, Origin, Scalar, find_node
@@ -90,11 +92,22 @@ def secret_settings(value: object, path: ConfigPath = ()) -> Iterator[tuple[Conf
 
 
 def hidden_texts(settings: BaseModel, hidden: AbstractSet[ConfigPath]) -> list[str]:
-    """Return the texts at the `hidden` paths of settings: those from variables and secret files, except short ones."""
+    """Return the texts at the `hidden` paths of settings: those from variables and secret files, except short ones.
+
+    The longer ones come first. A URL is there also as it is sent, and without its query, whose secrets may be masked.
+    """
     if not hidden:
         return []
     values = settings.model_dump(by_alias=True, exclude_none=True)
-    return [each for each in _texts_at(values, (), hidden) if len(each) >= SHORTEST_HIDDEN]
+    texts = {each for text in _texts_at(values, (), hidden) for each in (text, *_other_spellings(text))}
+    return sorted((each for each in texts if len(each) >= SHORTEST_HIDDEN), key=lambda each: (-len(each), each))
+
+
+def _other_spellings(text: str) -> Iterator[str]:
+    if "://" in text and "{{" not in text and "{%" not in text:
+        with contextlib.suppress(ValueError):
+            url = URL(text)
+            yield from (str(url), str(url.with_query(None)))
 
 
 def _texts_at(value: object, path: ConfigPath, hidden: AbstractSet[ConfigPath]) -> Iterator[str]:

@@ -15,7 +15,6 @@ Rules for all transforms:
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -195,7 +194,7 @@ def date(format: str, tz: str) -> TransformStep:  # noqa: A002 - the name that t
         time = read_time(value)
         if time is None:
             return value_as_text(value)
-        seconds = str(math.floor(time.timestamp()))  # strftime would count them from this machine's time zone
+        seconds = str(int(time.timestamp() // 1))  # strftime would count them from this machine's time zone
         codes = _CODE.sub(lambda code: seconds if code[0] == "%s" else code[0], format)
         try:
             return time.astimezone(zone).strftime(codes)

@@ -154,16 +154,20 @@ async def _ask(session: aiohttp.ClientSession, url: str, body: bytes) -> list[An
         ) as answer:
             content = await _read(answer)
     except TimeoutError as error:
-        raise OperatorError(f"{url}: no answer within {TIMEOUT:g} s; nothing was accepted. Try again later") from error
+        raise OperatorError(
+            f"the vendor: no answer within {TIMEOUT:g} s; nothing was accepted. Try again later"
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise OperatorError(f"{url}: {error}; nothing was accepted. See whether pull.url is right") from error
+        raise OperatorError(f"the vendor: {error}; nothing was accepted. See whether pull.url is right") from error
     if answer.status in _REFUSED:
-        raise OperatorError(f"{url}: answered {answer.status}; nothing was accepted. See whether pull.key is right")
+        raise OperatorError(
+            f"the vendor: answered {answer.status}; nothing was accepted. See whether pull.key is right"
+        )
     try:
         return read_answer(answer.status, content)
     except AnswerError as error:
         raise OperatorError(
-            f"{url}: {error}; nothing was accepted. See whether pull.url and pull.key are right"
+            f"the vendor: {error}; nothing was accepted. See whether pull.url and pull.key are right"
         ) from error
 
 

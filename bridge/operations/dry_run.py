@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from bridge import event as events
 from bridge.config.model import Config, Destination
-from bridge.config.secrets import hidden_texts
 from bridge.event import EVENT_FIELDS
 from bridge.mapping.budget import Budget, spending
 from bridge.mapping.mapping import FieldTrace, event_variables
@@ -29,7 +28,6 @@ PAGE_TEXT: Final = 2_000_000
 """Maximum number of characters of HTML for all values on one page."""
 
 FEWER: Final = "not shown: the page would be too large"
-MASK: Final = "***"
 _LATER: Final = "not shown: the records before it took too long"
 _NO_RECORD: Final = "The configuration in use makes no record of this event."
 _NAME: Final = re.compile(r"\w+")
@@ -172,12 +170,9 @@ def _path(trace: FieldTrace, *, reveal: bool) -> FieldPath:
 
 def _previewed(record: Record, fields: Mapping[str, str], known: Destination, allowance: PageBudget) -> DryRun:
     try:
-        request = preview_request(known.connector, record)
+        request = preview_request(known, record)
     except ExpressionError as error:
         return DryRun(fields, problem=error.message)
-    for text in hidden_texts(known.settings, known.hidden):
-        # The URL of a hook is its only secret.
-        request = replace(request, url=request.url.replace(text, MASK))
     headers = [text for header in request.headers.items() for text in header]
     if not allowance.takes(request.method, request.url, request.body, *headers):
         return DryRun(fields, problem=f"the request is {FEWER}")

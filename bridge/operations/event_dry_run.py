@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from bridge.config import Chatbot, Config, Route
+from bridge.config import Chatbot, Config, Destination, Route
+from bridge.config.secrets import hidden_texts
 from bridge.event import EVENT_TYPES, Event, EventState, Form, Verified, decode, serial_number
 from bridge.identity import STAND_IN
 from bridge.ingress import javascript_json
@@ -16,8 +17,9 @@ from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import FieldTrace, event_variables
 from bridge.mapping.record import UnmappableError, build_record
 from bridge.store.interface import Delivery, NewDelivery, RoutedEvent
-from connectors.base import Connector, ExpressionError, Preview, Record
+from connectors.base import ExpressionError, Preview, Record
 
+MASK: Final = "***"
 MATCHES = "matches"
 SKIPPED = "skipped"
 FAILS = "fails"
@@ -135,8 +137,8 @@ def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, con
     fields = route.mapping.trace(values)
     try:
         record = build_record(trial_delivery(event, route), config.chatbots.get)
-        connector = config.destinations[route.destination].connector
-        request, related = preview_request(connector, record), related_requests(connector, record)
+        destination = config.destinations[route.destination]
+        request, related = preview_request(destination, record), related_requests(destination, record)
     except UnmappableError as error:
         return result(state=FAILS, why=error.detail, fields=fields)
     except ExpressionError as error:
@@ -151,14 +153,22 @@ def _condition(route: Route, values: Mapping[str, Any]) -> RouteCondition | None
     return RouteCondition(route.when_source, {name: values[name] for name in names if name in values})
 
 
-def preview_request(connector: Connector, record: Record) -> Preview:
+def preview_request(destination: Destination, record: Record) -> Preview:
     """Return the connector's request. Raises ExpressionError for any fault of the connector."""
-    return _from_connector(lambda: connector.preview([record]))
+    return _with_hidden_url(_from_connector(lambda: destination.connector.preview([record])), destination)
 
 
-def related_requests(connector: Connector, record: Record) -> Sequence[Preview]:
+def related_requests(destination: Destination, record: Record) -> Sequence[Preview]:
     """Return the connector's further requests for a record. Raises ExpressionError for any fault of the connector."""
-    return _from_connector(lambda: connector.related_previews(record))
+    previews = _from_connector(lambda: destination.connector.related_previews(record))
+    return [_with_hidden_url(each, destination) for each in previews]
+
+
+def _with_hidden_url(request: Preview, destination: Destination) -> Preview:
+    """Mask a URL that comes from a variable, because the URL of a hook is its only secret."""
+    for text in hidden_texts(destination.settings, destination.hidden):
+        request = replace(request, url=request.url.replace(text, MASK))
+    return request
 
 
 def _from_connector(read: Callable[[], T]) -> T:

@@ -382,12 +382,13 @@ def test_a_wrong_key_is_said_and_not_shown(leadbridge: "Place", vendor: Vendor) 
 
 
 def test_nobody_there_is_one_line(leadbridge: "Place", vendor: Vendor) -> None:
-    leadbridge.configure(leadbridge.path.read_text().replace(vendor.url, "http://127.0.0.1:1"))
+    leadbridge.configure(leadbridge.path.read_text().replace(vendor.url, "http://127.0.0.1:1/secret-path"))
 
     result = run(leadbridge)
 
     assert result.exit_code == 1
     assert "See whether pull.url is right" in result.stderr
+    assert "/secret-path" not in result.stderr
     assert API_KEY not in result.output
 
 

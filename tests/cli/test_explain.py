@@ -55,6 +55,17 @@ def test_the_secret_is_masked(place: "Place") -> None:
         assert "Bearer ***" in result.output
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/hook-8421", "http://127.0.0.1:9/hook-8421?token=a-b-c-d-e&x=1"])
+def test_a_url_from_a_variable_is_masked(place: "Place", url: str) -> None:
+    place.environ["HOOK"] = url
+    place.configure(place.path.read_text().replace("http://127.0.0.1:9/leads", "${HOOK}"))
+
+    result = place("explain", "-", stdin=json.dumps(lead()))
+
+    assert "POST ***" in result.output
+    assert "hook-8421" not in result.output
+
+
 def test_a_dead_letter_is_foretold_and_is_a_finding(place: "Place") -> None:
     _, mail = explained(place, lead(Content="mail me", URI=""), status=1)
 

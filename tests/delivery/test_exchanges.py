@@ -32,9 +32,11 @@ CONFIG = """
 server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0"}
 destinations:
   hook: {connector: http, url: "${HOOK}", auth: {bearer: "${TOKEN}"}}
+  queried: {connector: http, url: "${QUERIED}"}
   templated: {connector: http, url: "${HOOK}/{{ Email }}", headers: {X-Api-Key: "${KEY_OF_API}", X-Note: "plain words"}}
 """
-ENVIRON = {"HOOK": HOOK, "TOKEN": "the-bearer-token-123", "KEY_OF_API": "the-api-key-456"}
+QUERIED = "https://HOOKS.example.com:443/x7f3-secret?token=the-query-token-789"
+ENVIRON = {"HOOK": HOOK, "QUERIED": QUERIED, "TOKEN": "the-bearer-token-123", "KEY_OF_API": "the-api-key-456"}
 
 
 @pytest.mark.parametrize(("name", "said"), [("hook", ENVIRON["TOKEN"]), ("templated", ENVIRON["KEY_OF_API"])])
@@ -54,6 +56,20 @@ def test_neither_a_credential_nor_a_url_from_a_variable_is_kept(name: str, said:
         assert secret not in kept
     assert "plain words" in kept
     assert kept.count("ada@example.com") == 3
+
+
+def test_a_url_from_a_variable_is_not_kept_without_its_query_either(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    config, _ = load_files(file, ENVIRON)
+    log = Exchanges(config.destinations["queried"]).begin(["1"])
+    try:
+        log.note("POST", URL(QUERIED), {}, b"plain words", status=200, received=b"")
+    finally:
+        exchange_log.set(None)
+    kept = kept_text(log, "1") or ""
+    assert "plain words" in kept
+    assert "x7f3-secret" not in kept
 
 
 @pytest.mark.each_engine
