@@ -104,39 +104,40 @@ def _queue_writer(connection: Connection) -> _QueueWriter:
 
 
 def _accept(writer: _QueueWriter, keys: KeyRing, accepts: Sequence[Accept]) -> list[list[bool]]:
-    asked = [[(bytes.fromhex(each.event.id), each) for each in accept.routed] for accept in accepts]
-    routed: dict[bytes, RoutedEvent] = {}
-    for pairs in asked:
-        for event_id, each in pairs:
+    routed: dict[str, RoutedEvent] = {}
+    for accept in accepts:
+        for each in accept.routed:
             # If the group holds an event twice, the first one is new.
-            routed.setdefault(event_id, each)
-    for part in _chunks(list(routed.items()), writer.rows_limit):
-        for known in writer.accept([_event_row(keys, event_id, each) for event_id, each in part]):
-            del routed[known]
-    return [[routed.pop(event_id, None) is each for event_id, each in pairs] for pairs in asked]
+            routed.setdefault(each.event.id, each)
+    for part in _chunks(list(routed.values()), writer.rows_limit):
+        for known in writer.accept([_event_row(keys, each) for each in part]):
+            del routed[known.hex()]
+    return [[routed.pop(each.event.id, None) is each for each in accept.routed] for accept in accepts]
 
 
-def _event_row(keys: KeyRing, event_id: bytes, routed: RoutedEvent) -> tuple[Any, ...]:
-    event = routed.event
+def _event_row(keys: KeyRing, routed: RoutedEvent) -> tuple[Any, ...]:
+    event, (deliveries, failed) = routed.event, _as_json(routed.deliveries)
+    event_id = bytes.fromhex(event.id)
+    if failed:
+        deliveries, _ = _as_json(_sealed(keys, event_id, routed.deliveries))
     return (
         event_id,
         event.received_at,
         event.chatbot,
-        event.state.value,
+        str(event.state),
         event.type,
-        event.form.value,
+        str(event.form),
         keys.seal(event.payload, "events.payload", event_id),
         event.contact,
         event.phone,
         " ".join(event.verified_by),
-        *_as_json(_sealed(keys, event_id, routed.deliveries)),
+        deliveries,
+        failed,
     )
 
 
 def _sealed(keys: KeyRing, event_id: bytes, deliveries: tuple[NewDelivery, ...]) -> tuple[NewDelivery, ...]:
     """Encrypt the problems of deliveries that cannot be made."""
-    if not any(each.problem for each in deliveries):
-        return deliveries
     return tuple(
         each._replace(problem=keys.seal_text(each.problem, "deliveries.detail", event_id, each.route))
         for each in deliveries
