@@ -30,7 +30,7 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.UNREACHABLE: "The destination could not be reached.",
     Reason.UNROUTED: "The route or the destination is not in the configuration any more.",
 }
-HELD: Final = "An operator holds the lane until somebody resumes it."
+HELD: Final = "An operator has paused this destination. Leads wait until somebody resumes it."
 
 _OWN_WORDS: Final = frozenset({Reason.MAPPING.value, Reason.UNROUTED.value})
 """Reasons whose detail the bridge writes itself; it names a field or a route."""

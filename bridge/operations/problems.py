@@ -29,10 +29,10 @@ SAMPLES_LIMIT: Final = 50
 _WHEN_IT_WORKS: Final = "Replay them when the destination works again."
 _FIXES: Final[Mapping[str, str]] = {
     Reason.CONNECTOR_ERROR: "See the log, report the fault, and replay them after an update.",
-    Reason.FORBIDDEN: "Give the account or app the right that is missing, then replay them.",
+    Reason.FORBIDDEN: "Grant the account or app the missing right, then replay them.",
     Reason.GONE: "Correct the destination's address, then replay them.",
     Reason.MAPPING: "Open the lead: it names the field. Correct the route's mapping, then replay them.",
-    Reason.NOT_FOUND: "Correct the address or the record that the mapping names, then replay them.",
+    Reason.NOT_FOUND: "Correct the address, or the record that the mapping names, then replay them.",
     Reason.REDIRECT: "Correct the destination's address, then replay them.",
     Reason.REFUSED: "Open the lead and read the destination's answer. Correct the mapping or the lead's field in the "
     "CRM's settings, then replay them.",
@@ -42,11 +42,11 @@ _FIXES: Final[Mapping[str, str]] = {
 }
 _ROOMS: Final[Mapping[Room, tuple[str, str]]] = {
     Room.MISMATCH: (
-        "They look like leads, but their signature holds under none of the chatbot's signing keys.",
-        "Compare the signing key with the Sign Key at AI Agent. After a correction release them; discard a stranger's.",
+        "They look like leads, but none of the chatbot's signing keys fits their signature.",
+        "Compare the signing key with the Sign Key at AI Agent. Correct it and release them, or discard a stranger's.",
     ),
     Room.STALE: (
-        "Their signature holds, but its time is too old or too new.",
+        "The key fits, but their signature is too old or too new.",
         "Correct the clock that is wrong, then release them at any age.",
     ),
 }
@@ -202,16 +202,20 @@ _LANE_TITLES: Final[Mapping[ProblemKind, str]] = {
 def _lane_trouble(lane: LaneRow) -> tuple[ProblemKind | None, str, str]:
     match lane.state:
         case LaneStatus.PAUSED if lane.pause and lane.pause.by == "operator":
-            return ProblemKind.PAUSED, HELD, "Resume it when its leads may go."
+            return ProblemKind.PAUSED, HELD, "Resume it when its leads may be delivered."
         case LaneStatus.PAUSED:
             why = reason_text(lane.pause.reason if lane.pause else None) or "The destination is in trouble."
-            fix = "Its leads wait. Correct the cause: it tries again by itself, or at once after a resume."
+            fix = "Its leads wait. Correct the cause: it is tried again by itself, or at once if you resume it."
             return ProblemKind.PAUSED, why, fix
         case LaneStatus.UNOWNED:
             return ProblemKind.UNOWNED, "No running bridge has this destination.", "Start the bridge, and see its log."
         case LaneStatus.REMOVED if lane.pending:
-            why = "The configuration has no such destination, so its deliveries wait for ever."
-            return ProblemKind.REMOVED, why, "Put it back, move them with the command deliveries move, or discard them."
+            why = "The configuration no longer has this destination, so its deliveries wait for ever."
+            return (
+                ProblemKind.REMOVED,
+                why,
+                "Put the destination back, move its deliveries with `leadbridge deliveries move`, or discard them.",
+            )
     return None, "", ""
 
 
@@ -253,7 +257,7 @@ def _warned(groups: Sequence[DeliveryGroup]) -> Iterable[Problem]:
         yield Problem(
             ProblemKind.WARNED,
             f"{destination}: delivered with a warning",
-            "The destination took these leads of the last 24 hours, but not all that the mapping gave it.",
+            "In the last 24 hours the destination took these leads, but left out or changed a part of the record.",
             "Open a lead and read its warning, then correct the mapping or the destination.",
             sum(each.number for each in own),
             _ordered(_counts(own)),
@@ -290,7 +294,7 @@ def _unrecognised(groups: Sequence[EventGroup]) -> Iterable[Problem]:
         ProblemKind.UNRECOGNISED,
         "Events that were not recognised",
         "They are authentic, but of an unknown chatbot, type or shape, so they went to no destination.",
-        "Correct the configuration if they are leads, then route them again, each on its page.",
+        "If they are leads, correct the configuration and route them again. Discard the others.",
         sum(each.number for each in groups),
         _ordered({each.chatbot: each.number for each in groups if each.chatbot}),
         first_at=min(each.first_at for each in groups),

@@ -114,7 +114,7 @@ async def test_deliveries_of_some_days(desk: Desk, tmp_path: Path) -> None:
         page = (await desk.see(f"/deliveries?{query}"))[1]
         assert len(listed(page)) == count, query
     page = (await desk.see("/deliveries?to=2026-01-01"))[1]
-    assert "No delivery is like that." in page
+    assert "No delivery matches." in page
     assert 'name="to" value="2026-01-01"' in page
     assert (await desk.see("/deliveries?from=soon"))[0] == 400
 
@@ -137,7 +137,7 @@ async def test_a_filter_by_a_removed_destination_or_chatbot_stays_chosen(desk: D
 async def test_an_empty_list_says_why(desk: Desk) -> None:
     token = await log_in(desk)
     assert "No lead here yet." in (await desk.see("/leads"))[1]
-    assert "No lead is like that." in (await desk.see("/leads?state=dead"))[1]
+    assert "No lead matches." in (await desk.see("/leads?state=dead"))[1]
     await log_in(desk, VIEWER)
     token = re.findall(r'name="csrf" value="([^"]+)"', (await desk.see("/leads"))[1])[0]
     assert "Write the whole e-mail address" in (await desk.see("/leads", csrf=token, who="nobody@example.com"))[1]

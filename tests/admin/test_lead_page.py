@@ -1,12 +1,15 @@
 """The page of one lead: for how long it is shown, what was sent and answered, and what it asks first."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy.engine import make_url
 
 from bridge.admin.dashboard import reveals
+from bridge.store.sqlite import SqliteDriver
 from tests.admin.conftest import CRM_TOKEN, OPERATOR, VIEWER, Desk
 from tests.admin.test_pages import log_in
 
@@ -136,13 +139,14 @@ async def test_sending_a_delivered_lead_again_asks_first(desk: Desk) -> None:
     assert "In crm, at try 2." in (await desk.see(f"/leads/{event}"))[1]
 
 
-async def test_a_lead_that_waits_says_since_when(desk: Desk) -> None:
+async def test_a_lead_that_waits_says_since_when(desk: Desk, tmp_path: Path) -> None:
+    event = await received(desk)
     token = await log_in(desk)
     await desk.see("/destinations/crm/pause", csrf=token)
-    await desk.send()
-    (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
-    shown = (await desk.see(f"/leads/{event['id']}"))[1]
-    assert re.search(r"An operator holds the lane until somebody resumes it\. Held since <time datetime=\S+Z", shown)
+    with SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db")).engine().begin() as connection:
+        connection.exec_driver_sql("UPDATE deliveries SET state = 'pending', due_at = 9e9, settled_at = NULL")
+    shown = (await desk.see(f"/leads/{event}"))[1]
+    assert re.search(r"Leads wait until somebody resumes it\. Paused since <time datetime=\S+Z", shown)
 
 
 async def test_a_lead_links_to_the_playground(desk: Desk) -> None:

@@ -70,6 +70,6 @@ async def test_views_are_their_owners(agency: Agency) -> None:
         csrf = re.findall(r'name="csrf" value="([^"]+)"', (await agency.see("/login", token=token))[1])[0]
         page = await save(agency, csrf, name, state="dead", chatbot="other")
         assert list(shown(page)) == [name]
-        assert "No lead is like that." in page
+        assert "No lead matches." in page
     csrf = re.findall(r'name="csrf" value="([^"]+)"', (await agency.see("/login", token=CLIENT))[1])[0]
     assert "You have no view" in (await agency.see("/leads/views/delete", csrf=csrf, name="Of the clerk"))[1]

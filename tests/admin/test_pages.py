@@ -91,7 +91,7 @@ async def test_a_form_without_its_token_changes_nothing(desk: Desk) -> None:
 
 async def test_a_lane_is_paused_and_resumed_by_forms(desk: Desk) -> None:
     token = await log_in(desk)
-    held = "An operator holds the lane"
+    held = "An operator has paused this destination"
     assert held not in (await desk.see("/"))[1]
     status, page = await desk.see("/destinations/crm/pause", csrf=token)
     assert status == 200
@@ -156,7 +156,7 @@ async def test_a_search_finds_a_person_and_an_id(desk: Desk) -> None:
     _, page = await desk.see("/leads", csrf=token, who="ADA@example.com")
     (found,) = re.findall(r'href="/leads/([0-9a-f]+)"', page)
     assert f"<code>{found}</code>" in (await desk.see("/leads", csrf=token, who=found))[1]
-    assert "Nobody is like that" in (await desk.see("/leads", csrf=token, who="nobody@example.com"))[1]
+    assert "Nobody matches" in (await desk.see("/leads", csrf=token, who="nobody@example.com"))[1]
     for unheard in ("ab", "王", "12345"):
         status, page = await desk.see("/leads", csrf=token, who=unheard)
         assert status == 400
@@ -204,9 +204,9 @@ async def test_a_search_that_has_not_read_all_events_says_so(desk: Desk, monkeyp
     await desk.send(Email="ada@example.com")
     await desk.send()
     monkeypatch.setattr(search, "READ_SPAN", 1)
-    assert "has read the newest leads only" in (await desk.see("/leads", csrf=token, who="ada@ex"))[1]
+    assert "has read only the newest leads" in (await desk.see("/leads", csrf=token, who="ada@ex"))[1]
     monkeypatch.setattr(search, "READ_SPAN", 5_000)
-    assert "has read the newest leads only" not in (await desk.see("/leads", csrf=token, who="ada@ex"))[1]
+    assert "has read only the newest leads" not in (await desk.see("/leads", csrf=token, who="ada@ex"))[1]
 
 
 async def test_dead_letters_are_replayed_in_bulk_once_that_is_confirmed(desk: Desk) -> None:
@@ -223,7 +223,7 @@ async def test_dead_letters_are_replayed_in_bulk_once_that_is_confirmed(desk: De
     assert "has begun" in page
     while (await desk.ask("GET", "/api/overview"))[1]["dead"]:
         pass
-    assert "There are none" in (await desk.see("/problems"))[1]
+    assert "There are no problems" in (await desk.see("/problems"))[1]
 
 
 async def test_an_edited_route_is_tried_without_being_used(desk: Desk) -> None:

@@ -60,7 +60,7 @@ async def test_an_acknowledged_problem_is_not_counted_until_its_next_case(desk: 
     assert status == 200
     assert "acknowledged until its next case" in page
     assert "Acknowledged: 1" in page
-    assert "There are none." in page
+    assert "There are no problems." in page
     assert "Problems (1)" not in page
     given = (await problems(desk))["dead-crm-mapping"]["acknowledged"]
     assert (given["user"], given["until"]) == ("operator", None)

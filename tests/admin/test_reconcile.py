@@ -169,7 +169,7 @@ async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all
     _, found = await place.ask("GET", "/api/reconcile")
     assert ([each["received"] for each in found["lines"]], found["complete"]) == ([2], False)
     await log_in(place)
-    assert "Only the newest part" in (await place.see("/tools/completeness"))[1]
+    assert "Only the newest leads" in (await place.see("/tools/completeness"))[1]
     inquiry = await place.inquire()
     assert [each["received"] for each in inquiry["lines"]] == [5]
 

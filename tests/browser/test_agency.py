@@ -261,7 +261,7 @@ async def test_every_destination_has_a_row_and_a_page(agency: Agency, person: Pe
         f"Waiting\n{waiting[scene.UNREACHABLE]}", use_inner_text=True
     )
     await expect(person.page.locator("tbody tr")).to_have_count(20)
-    await expect(person.page.locator("section", has_text="Pauses before")).to_contain_text(
+    await expect(person.page.locator("section", has_text="Earlier pauses")).to_contain_text(
         "for 10 min: The destination did not answer in time."
     )
     totals = week[scene.UNREACHABLE]

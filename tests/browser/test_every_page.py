@@ -73,7 +73,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await page.get_by_role("button", name="Load it").click()
     await page.get_by_label("An event, as JSON").fill('{"Email": "ada@example.com", "PhoneNumber": "+1 202 555 0123"}')
     await page.get_by_role("button", name="Try it").click()
-    await expect(page.get_by_role("heading", name="What comes of it")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Result")).to_be_visible()
     yield "playground"
     await page.goto("/problems")
     dead = page.locator("section", has=page.get_by_role("heading", name="crm: mapping"))
@@ -91,7 +91,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     await expect(page.get_by_role("button", name="Resume crm")).to_be_visible()
     yield "destinations-paused"
     await page.goto("/")
-    await expect(page.locator("#now")).to_contain_text("An operator holds the lane")
+    await expect(page.locator("#now")).to_contain_text("An operator has paused this destination")
     yield "home-paused"
     await page.goto("/tools/audit")
     await expect(page.locator("tbody tr")).to_have_count(6)

@@ -113,7 +113,7 @@ async def test_all_of_it_works_without_a_script(dashboard: Dashboard, browser: B
     await page.get_by_role("button", name="Yes, discard 2").click()
     await dashboard.until(lambda found: not found["dead"])
     await page.get_by_role("link", name="Back to the leads").click()
-    await expect(page.get_by_text("No lead is like that.")).to_be_visible()
+    await expect(page.get_by_text("No lead matches.")).to_be_visible()
     await page.get_by_role("button", name="Delete the view Lost this week").click()
     await expect(page.get_by_role("link", name="Lost this week")).to_have_count(0)
     await context.close()
@@ -137,7 +137,7 @@ async def test_days_are_those_of_a_reader_in_tokyo(dashboard: Dashboard, browser
     await page.get_by_label("From").fill("")
     await page.get_by_label("To", exact=True).fill("2026-01-01")
     await page.get_by_role("button", name="Show").click()
-    await expect(page.get_by_text("No lead is like that.")).to_be_visible()
+    await expect(page.get_by_text("No lead matches.")).to_be_visible()
     await context.close()
     assert person.complaints == []
 

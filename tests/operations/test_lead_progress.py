@@ -70,7 +70,7 @@ REMOVED = (
         (
             delivery(),
             lanes(Pause("operator", "a maintenance")),
-            "Not in crm yet. An operator holds the lane until somebody resumes it.",
+            "Not in crm yet. An operator has paused this destination. Leads wait until somebody resumes it.",
             None,
         ),
         (delivery(), lanes(owner=None), "Not in crm yet: no process delivers to it at the moment.", None),
