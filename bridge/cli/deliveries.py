@@ -12,7 +12,6 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import (
     PAGE_ROWS,
     BeforeOption,
-    ChangesOption,
     ChatbotOption,
     ConfigOption,
     DestinationOption,
@@ -62,6 +61,14 @@ IdsArgument = Annotated[
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Instead of IDs: all deliveries that the options select.")]
 BulkStateOption = Annotated[DeliveryState, typer.Option("--state", help="With --all: only deliveries in this state.")]
+BulkChangesOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Write an array of objects with id, state, message and error, for programs; with --all, one object with "
+        "the count.",
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")]
 
 app = output.application(
@@ -171,7 +178,7 @@ def replay(
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
     yes: YesOption = False,
-    json: ChangesOption = False,
+    json: BulkChangesOption = False,
 ) -> None:
     """Put deliveries into the queue, due now.
 
@@ -209,7 +216,7 @@ def discard(
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
     yes: YesOption = False,
-    json: ChangesOption = False,
+    json: BulkChangesOption = False,
 ) -> None:
     """Discard pending and dead deliveries. They can still be replayed.
 
@@ -250,7 +257,7 @@ def move(
     chatbot: ChatbotOption = None,
     destination: DestinationOption = None,
     yes: YesOption = False,
-    json: ChangesOption = False,
+    json: BulkChangesOption = False,
 ) -> None:
     """Move pending and dead deliveries to another route, for example before you remove a destination.
 

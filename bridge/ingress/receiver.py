@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -76,6 +75,7 @@ _ERRORS = {
     415: b'{"status":"error","error":"send the body as plain JSON, without Content-Encoding"}',
     503: b'{"status":"error","error":"the event could not be stored; send it again"}',
 }
+_HEADERS = {405: {"Allow": "GET, HEAD, POST"}, 503: {"Retry-After": RETRY_AFTER}}
 _UNVERIFIED = b'{"status":"error","error":"the event could not be verified for now; send it again"}'
 _NOT_RELAYED = b'{"status":"error","error":"the event is queued but not delivered yet; send it again"}'
 
@@ -305,8 +305,7 @@ class Receiver:
         name = addressed.name if addressed else ""
         self._observe(name, result)
         log.warning("not_received", chatbot=name or None, result=result, status=status)
-        headers = {"Retry-After": RETRY_AFTER} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-        return JsonResponse(_ERRORS[status], status, headers)
+        return JsonResponse(_ERRORS[status], status, _HEADERS.get(status))
 
     def _request(
         self,

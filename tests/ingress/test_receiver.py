@@ -215,7 +215,7 @@ async def test_tells_that_it_is_ready(endpoint: Endpoint, path: str) -> None:
     async with endpoint.session.head(endpoint.url(path)) as answer:
         assert answer.status == 200
     async with endpoint.session.put(endpoint.url(path)) as answer:
-        assert answer.status == 405
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, POST")
 
 
 async def test_a_body_that_is_too_large_is_refused(endpoint: Endpoint) -> None:
