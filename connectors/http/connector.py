@@ -22,7 +22,8 @@ from connectors.base import (
     Vault,
     exchange_items,
 )
-from connectors.http import redirect
+from connectors.http import address
+from connectors.http.address import Redirects
 from connectors.http.answers import Reader, ResultsReader
 from connectors.http.auth import access_tokens
 from connectors.http.lookup import FOUND, Lookup
@@ -34,7 +35,6 @@ from connectors.http.probe import (
     token_finding,
     unreachable_finding,
 )
-from connectors.http.redirect import Redirects
 from connectors.http.requests import HttpRequest, HttpRequests, preview, secrets_of
 from connectors.http.settings import HttpSettings
 from connectors.http_client.answer import Answer, Failure
@@ -214,7 +214,7 @@ class HttpConnector(Connector):
         result = await self._call(request)
         if isinstance(result, Failure):
             return result.outcome
-        if result.status not in redirect.STATUSES:
+        if result.status not in address.STATUSES:
             return result
         place = self._redirects.target(result, request.url)
         if not isinstance(place, URL):

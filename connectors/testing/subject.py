@@ -11,19 +11,13 @@ from typing import Any, ClassVar, Generic
 
 import orjson
 import pytest
+from jinja2 import StrictUndefined, TemplateError, Undefined
+from jinja2.meta import find_undeclared_variables
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, SecretStr
 
-from connectors.base import (
-    Connector,
-    Context,
-    Delivered,
-    Expressions,
-    Record,
-    RouteSettings,
-    Vault,
-)
+from connectors.base import Connector, Context, Delivered, ExpressionError, Expressions, Record, RouteSettings, Vault
 from connectors.testing.answer_rows import with_status
-from connectors.testing.expressions import PlainExpressions
 from connectors.testing.faults import Fault
 from connectors.testing.trial import FakeT, Run, claim
 
@@ -45,6 +39,51 @@ EVENT_NAMES = frozenset(
 )
 """Names that a template may use: the vendor's fields, `event` and `chatbot`."""
 _LEAST = 4  # characters of a secret; shorter values occur in any text
+
+
+class PlainExpressions:
+    """Compiler that implements `connectors.base.Expressions`. Its methods may run in parallel."""
+
+    def __init__(self) -> None:
+        self._strict = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+        self._lenient = ImmutableSandboxedEnvironment(undefined=Undefined)
+
+    def template(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], str]:
+        """Compile a text with `{{ }}`. Both this method and the returned function raise `ExpressionError`."""
+        try:
+            self._check(source, names)
+            compiled = self._strict.from_string(source)
+        except TemplateError as error:
+            raise ExpressionError(str(error)) from None
+        return _as_expression_error(compiled.render)
+
+    def expression(self, source: str, names: frozenset[str] | None = None) -> Callable[[Mapping[str, Any]], Any]:
+        """Compile a bare expression. Raises as `template` does."""
+        try:
+            self._check(f"{{{{ {source} }}}}", names)
+            compiled = self._lenient.compile_expression(source)
+        except TemplateError as error:
+            raise ExpressionError(str(error)) from None
+        return _as_expression_error(compiled)
+
+    def _check(self, source: str, names: frozenset[str] | None) -> None:
+        if names is None:
+            return
+        unknown = find_undeclared_variables(self._strict.parse(source)) - names
+        if unknown:
+            raise ExpressionError(f"unknown name: {', '.join(sorted(unknown))}")
+
+
+def _as_expression_error(function: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
+    """Turn errors caused by the values into `ExpressionError`, without a value in it."""
+
+    def call(values: Mapping[str, Any]) -> Any:
+        try:
+            return function(values)
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
+            raise ExpressionError(f"fails with {type(error).__name__}") from None
+
+    return call
 
 
 class MemoryVault:

@@ -18,9 +18,9 @@ SHIPPED: Final = sorted(
 REQUIRED: Final = {"__init__", "settings", "connector", "requests", "answers"}
 OPTIONAL: Final = {"auth", "client", "errors", "probe", "activities"}
 OWN: Final = {
-    "http": {"address", "headers", "redirect", "body", "lookup"},  # the parts of a call that a configuration builds
+    "http": {"address", "headers", "body", "lookup"},  # the parts of a call that a configuration builds
     "hubspot": {"contacts", "held_values", "lead_objects", "remarks"}  # two kinds of objects, the texts of activities
-    | {"owners", "companies", "related_records", "sales_probe"},  # and what else sales teams expect
+    | {"owners", "companies", "related_records"},  # and what else sales teams expect
     "salesforce": {
         *("leads", "records", "descriptions", "related_records"),  # the records that are written
         *("finder", "users", "duplicates"),  # the records that are found
@@ -39,7 +39,6 @@ PURE: Final = (
     "duplicates",
     "address",
     "headers",
-    "redirect",
     "body",
     "lookup",
 )

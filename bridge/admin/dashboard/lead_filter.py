@@ -29,8 +29,6 @@ STATES: Final[Mapping[str, str]] = {
 """States that a list of leads can be filtered by, with their names for people."""
 PERIODS: Final[Mapping[str, str]] = {"1": "today", "7": "last 7 days", "30": "last 30 days"}
 """Presets, by their number of days. The last one is today."""
-NAMES: Final = ("state", "chatbot", "destination", "days", "from", "to", "zone")
-"""Fields of the filter in the address."""
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _DAY: Final = re.compile(r"[12]\d{3}-\d\d-\d\d", re.ASCII)
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+/-]{1,64}", re.ASCII)

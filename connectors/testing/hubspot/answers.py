@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.testing.hubspot.associations import type_name
-from connectors.testing.hubspot.schema import ObjectType
+from connectors.testing.hubspot.schema import ObjectType, moment
 from connectors.testing.hubspot.store import Store, StoredObject
-from connectors.testing.hubspot.values import moment
 
 
 @dataclass(frozen=True, slots=True)

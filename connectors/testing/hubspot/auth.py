@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from connectors.testing.contacts import Reply
 from connectors.testing.hubspot.errors import RefusedError, missing_scopes
-from connectors.testing.hubspot.values import moment
+from connectors.testing.hubspot.schema import moment
 
 SCOPES = frozenset(
     f"crm.objects.{name}.{right}"

@@ -11,22 +11,18 @@ from aiohttp import web
 
 from connectors.testing.contacts import Reply
 from connectors.testing.faults import Faults
-from connectors.testing.hubspot.account import Account
-from connectors.testing.hubspot.addresses import Address, read_address
+from connectors.testing.hubspot.account import Account, all_definitions, define, one_definition
 from connectors.testing.hubspot.answers import page_url
 from connectors.testing.hubspot.auth import SCOPES, Caller, Credentials, OAuthApp
-from connectors.testing.hubspot.batches import Batches
 from connectors.testing.hubspot.defaults import OBJECTS
-from connectors.testing.hubspot.definitions import all_definitions, define, one_definition
 from connectors.testing.hubspot.errors import RefusedError, unknown_address
 from connectors.testing.hubspot.limits import Limits, Meter
 from connectors.testing.hubspot.links import Links
-from connectors.testing.hubspot.records import Records
-from connectors.testing.hubspot.requests import read_json
-from connectors.testing.hubspot.schema import ObjectType, Property
+from connectors.testing.hubspot.records import Batches, Records
+from connectors.testing.hubspot.requests import Address, read_address, read_json
+from connectors.testing.hubspot.schema import ObjectType, Property, moment
 from connectors.testing.hubspot.search import search
 from connectors.testing.hubspot.store import Store, StoredObject, with_properties
-from connectors.testing.hubspot.values import moment
 from connectors.testing.server import Answer, Arrival, Server
 
 ACCESS_TOKEN = "pat-na1-00000000-0000-0000-0000-000000000000"  # noqa: S105 - of an account that does not exist

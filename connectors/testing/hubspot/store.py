@@ -18,8 +18,7 @@ from connectors.testing.hubspot.errors import (
     RefusedError,
     required_properties,
 )
-from connectors.testing.hubspot.schema import ObjectType, Property
-from connectors.testing.hubspot.values import moment, read_value
+from connectors.testing.hubspot.schema import ObjectType, Property, moment, read_value
 
 _STAGE = "lifecyclestage"
 _ADDITIONAL = "hs_additional_emails"

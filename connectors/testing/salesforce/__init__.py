@@ -1,7 +1,7 @@
 """The Salesforce sandbox: an org in memory behind real HTTP on loopback, for tests and for `leadbridge demo`."""
 
 from connectors.testing.salesforce import faults
-from connectors.testing.salesforce.fields import Field
+from connectors.testing.salesforce.objects import Field
 from connectors.testing.salesforce.rows import Row
 from connectors.testing.salesforce.sandbox import SalesforceSandbox
 from connectors.testing.salesforce.tokens import Client

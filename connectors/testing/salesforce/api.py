@@ -11,8 +11,7 @@ from connectors.testing.salesforce.composite import answer_composite
 from connectors.testing.salesforce.limits import Limits
 from connectors.testing.salesforce.org import Org
 from connectors.testing.salesforce.problems import ProblemError, not_found, refused
-from connectors.testing.salesforce.records import answer_records
-from connectors.testing.salesforce.sobject_collections import answer_collections
+from connectors.testing.salesforce.records import answer_collections, answer_records
 
 _BODIES = ("POST", "PATCH", "PUT")
 

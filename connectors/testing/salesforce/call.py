@@ -1,4 +1,7 @@
-"""A parsed call of the REST API. Pure."""
+"""A parsed call of the REST API, and the options in its Sforce headers. Pure.
+
+From the REST API Developer Guide, Headers: Duplicate Rule Header (52.0 and later) and Assignment Rule Header.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +9,15 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from connectors.testing.salesforce.problems import ProblemError, not_found, refused
+from connectors.testing.salesforce.values import full_id
 
 _ROOT = ("", "services", "data")
 _OLDEST = 31.0  # older versions are retired (REST API Developer Guide, API End-of-Life Policy)
+
+_DUPLICATES = "sforce-duplicate-rule-header"
+_ASSIGNMENT = "sforce-auto-assign"
+_DUPLICATES_SINCE = 52.0
+_KNOWN = ("allowsave", "includerecorddetails", "runascurrentuser")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +86,53 @@ def method_not_allowed(method: str, *methods: str) -> ProblemError:
     """Return the 405 of an address for other methods."""
     message = f"HTTP Method '{method}' not allowed. Allowed are {','.join(methods)}"
     return refused(405, "METHOD_NOT_ALLOWED", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options for the write of a record."""
+
+    allow_save: bool = False
+    """True to write in spite of a duplicate rule that only alerts."""
+    record_details: bool = False
+    """True to return all fields of a duplicate, not only its id."""
+    as_user: bool = False
+    """True to let a duplicate rule find only records that the user may see; else it finds all."""
+    assign: bool = True
+    """True to run the lead assignment rule. The default applies to updates too."""
+
+
+def read_options(headers: Mapping[str, str], version: float) -> Options:
+    """Return the options in the headers of a call, or of a part of a composite. Raises `ProblemError`.
+
+    Args:
+        headers: By name, in any case.
+        version: API version of the call.
+    """
+    by_name = {name.lower(): value for name, value in headers.items()}
+    rule = _pairs(by_name.get(_DUPLICATES, "")) if version >= _DUPLICATES_SINCE else {}
+    return Options(
+        allow_save=rule.get("allowsave", False),
+        record_details=rule.get("includerecorddetails", False),
+        as_user=rule.get("runascurrentuser", False),
+        assign=_assigns(by_name.get(_ASSIGNMENT, "TRUE")),
+    )
+
+
+def _pairs(value: str) -> dict[str, bool]:
+    found = {}
+    for part in filter(None, map(str.strip, value.replace(",", ";").split(";"))):
+        name, _, said = part.partition("=")
+        if name.strip().lower() not in _KNOWN or said.strip().lower() not in ("true", "false"):
+            raise refused(400, "INVALID_HEADER", f"Sforce-Duplicate-Rule-Header: cannot read {part}")
+        found[name.strip().lower()] = said.strip().lower() == "true"
+    return found
+
+
+def _assigns(value: str) -> bool:
+    said = value.strip()
+    if said.lower() in ("true", "false"):
+        return said.lower() == "true"
+    if full_id(said) is not None and said.startswith("01Q"):
+        return True
+    raise refused(400, "INVALID_ID_FIELD", "Sforce-Auto-Assign: must be TRUE, FALSE or the id of an assignment rule")

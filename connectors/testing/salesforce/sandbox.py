@@ -13,12 +13,10 @@ from aiohttp import web
 from connectors.testing.contacts import Reply
 from connectors.testing.faults import Faults
 from connectors.testing.salesforce.api import Api
-from connectors.testing.salesforce.duplicates import DuplicateRule
 from connectors.testing.salesforce.faults import session_error
-from connectors.testing.salesforce.fields import Field
 from connectors.testing.salesforce.limits import Limits
-from connectors.testing.salesforce.objects import standard_objects
-from connectors.testing.salesforce.org import Org
+from connectors.testing.salesforce.objects import Field, standard_objects
+from connectors.testing.salesforce.org import DuplicateRule, Org
 from connectors.testing.salesforce.problems import ProblemError, refused
 from connectors.testing.salesforce.rows import Row
 from connectors.testing.salesforce.tokens import Client, Tokens
@@ -120,11 +118,6 @@ class SalesforceSandbox:
     def origin(self) -> str:
         """Return scheme, host and port: the `login_url` of a destination, and the `instance_url` of its tokens."""
         return self._server.origin
-
-    @property
-    def data_url(self) -> str:
-        """Return the address of the newest version of the API."""
-        return f"{self.origin}/services/data/v{self.version}"
 
     @property
     def leads(self) -> list[Row]:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connectors.testing.salesforce.fields import Field
-from connectors.testing.salesforce.objects import SObject
+from connectors.testing.salesforce.objects import Field, SObject
 from connectors.testing.salesforce.org import Org
 from connectors.testing.salesforce.problems import ProblemError, refused
 from connectors.testing.salesforce.rows import Row

@@ -13,7 +13,7 @@ from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import HttpSession
 from connectors.testing import Fault, Sandbox
-from connectors.testing.expressions import PlainExpressions
+from connectors.testing.subject import PlainExpressions
 from tests.connectors.building import NOW, context
 
 SECRET = "token-of-the-api"

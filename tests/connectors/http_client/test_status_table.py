@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from connectors.base import Blame, Delivered, Reason, Rejected, Retry
-from connectors.http import HttpConnector, redirect
+from connectors.http import HttpConnector, address
 from connectors.http_client.status_table import (
     STATUSES,
     CallTraits,
@@ -224,7 +224,7 @@ async def test_each_status_over_the_network_means_what_the_table_says() -> None:
         for status in range(200, 600):
             found = await _deliver(target)
             meant = classify(status, CIMultiDict(), NOW, "" if status in (204, 304) or status < 300 else "so it is")
-            if status in redirect.STATUSES:  # the `http` connector says which setting helps
+            if status in address.STATUSES:  # the `http` connector says which setting helps
                 assert isinstance(meant, Retry)
                 meant = replace(meant, detail=found.detail)
             assert found == meant or status in (206, 207), status

@@ -7,7 +7,7 @@ from connectors.base import Blame, Delivered, Reason, Rejected, Retry
 from connectors.salesforce import SalesforceConnector
 from connectors.testing import Fault
 from connectors.testing.salesforce import SalesforceSandbox, faults
-from connectors.testing.salesforce.options import read_options
+from connectors.testing.salesforce.call import read_options
 from connectors.testing.salesforce.rows import Row
 from tests.connectors.building import NOW
 from tests.connectors.salesforce.building import APPOINTMENT, FIELDS, KEY, appointment, connector, record, route

@@ -10,7 +10,7 @@ from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected,
 from connectors.salesforce import SalesforceConnector
 from connectors.testing import Fault
 from connectors.testing.salesforce import SalesforceSandbox, faults
-from connectors.testing.salesforce.fields import Field
+from connectors.testing.salesforce.objects import Field
 from tests.connectors.building import NOW, context
 from tests.connectors.salesforce.building import FIELDS, KEY, connector, leads, record, route
 

@@ -4,7 +4,7 @@ from connectors.base import Finding, MappedField, Severity
 from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.settings import SalesforceRoute
 from connectors.testing.salesforce import SalesforceSandbox, faults
-from connectors.testing.salesforce.fields import Field
+from connectors.testing.salesforce.objects import Field
 from tests.connectors.building import NOW
 from tests.connectors.salesforce.building import FIELDS, KEY, connector, route, wanted
 

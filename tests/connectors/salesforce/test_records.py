@@ -11,8 +11,7 @@ from connectors.event_text import Sources
 from connectors.salesforce.descriptions import append_texts, cut, units
 from connectors.salesforce.records import UNSEEN, Existing, Row, Rows, body, external_key
 from connectors.salesforce.schema import ObjectSchema, read_shape
-from connectors.testing.salesforce.fields import Field
-from connectors.testing.salesforce.objects import standard_objects
+from connectors.testing.salesforce.objects import Field, standard_objects
 from tests.connectors.building import context
 from tests.connectors.salesforce.building import KEY, appointment, record, route
 
