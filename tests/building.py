@@ -1,7 +1,7 @@
 """Makes the values that tests are about, without reading a configuration file."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -222,3 +222,11 @@ EXPRESSIONS = JinjaExpressions(members=EVENT_NAME_MEMBERS)
 def mapping(fields: Mapping[str, Any]) -> FieldMapping:
     """Compile a route's `fields`, as they are written in YAML."""
     return compile_mapping({name: FieldForm.model_validate(form) for name, form in fields.items()}, EXPRESSIONS)
+
+
+def flipped(text: bytes) -> Iterator[bytes]:
+    """Yield a text with each of its bits flipped, one at a time."""
+    for bit in range(len(text) * 8):
+        changed = bytearray(text)
+        changed[bit // 8] ^= 1 << bit % 8
+        yield bytes(changed)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from bridge.admin.query_threads import QueryThreads
 from bridge.store.driver import Driver
 from bridge.store.preparation import migrate
 from bridge.store.sql import SqlStore
@@ -85,3 +86,11 @@ async def embedded_store(embedded: SqliteDriver) -> AsyncIterator[SqlStore]:
     opened = SqlStore(embedded)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
+    """The threads that read a store for operators."""
+    made = QueryThreads(driver)
+    yield made
+    await made.close()

@@ -1,12 +1,12 @@
 """What the sender signs in JavaScript holds here, and nothing that was changed on the way does."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
 from bridge.ingress.javascript_json import json_form
 from bridge.ingress.signature import SignatureError, matching_keys, parse_header, sign
+from tests.building import flipped
 from tests.node.child import run_script
 
 KEY = "whsec-3f1c-\u00fc"
@@ -62,13 +62,6 @@ def accepted(header: str, body: bytes) -> bool:
         return True
     form = json_form(body)
     return form is not None and matching_keys(signature, form, keys) != ()
-
-
-def flipped(text: bytes) -> Iterator[bytes]:
-    for bit in range(len(text) * 8):
-        changed = bytearray(text)
-        changed[bit // 8] ^= 1 << bit % 8
-        yield bytes(changed)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,11 @@ Both work in batches, never per contact.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
     Stored,
     is_success,
@@ -18,13 +17,12 @@ from connectors.hubspot.answers import (
     read_batch,
     read_links,
     read_values,
-    success_or_retry,
     unclear_outcome,
 )
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.remarks import BODIES, HubSpotActivity, mark_reader
-from connectors.hubspot.requests import ALONE, HubSpotRequest, HubSpotRequests
+from connectors.hubspot.requests import ALONE, HubSpotRequest
 
 _SHARE_FOR_LOOKING = 0.5  # of the time for a `deliver`; contacts not looked up by then are left for later
 _MOST = 100  # inputs of a batch
@@ -61,25 +59,12 @@ class Lookup:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
-        now: Seconds since the epoch.
         timeout: Seconds that a `deliver` may take.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self,
-        client: HubSpotClient,
-        requests: HubSpotRequests,
-        now: Callable[[], float],
-        timeout: float,
-        secrets: Secrets,
-    ) -> None:
+    def __init__(self, client: HubSpotClient, timeout: float) -> None:
         self._client = client
-        self._requests = requests
-        self._now = now
         self._timeout = timeout * _SHARE_FOR_LOOKING
-        self._secrets = secrets
         self._absent: dict[str, None] = {}
 
     def forget_all(self) -> None:
@@ -132,7 +117,7 @@ class Lookup:
         ids = list(dict.fromkeys(each for of_contact in sorted(newest.values(), key=len) for each in of_contact))
         for start in range(0, len(ids), _MOST):
             chunk = ids[start : start + _MOST]
-            answer = await self._call(self._requests.read(kind, chunk, BODIES[kind]))
+            answer = await self._call(self._client.requests.read(kind, chunk, BODIES[kind]))
             read = read_values(answer, BODIES[kind]) if isinstance(answer, Answer) else answer
             if isinstance(read, Retry):
                 return read
@@ -161,7 +146,7 @@ class Lookup:
         listed: dict[str, list[str] | Retry] = {}
         asking: dict[str, str | None] = dict.fromkeys(contacts)
         for _ in range(_MOST_PAGES):
-            answer = await self._call(self._requests.associated(kind, asking))
+            answer = await self._call(self._client.requests.associated(kind, asking))
             pages = read_associated(answer, list(asking)) if isinstance(answer, Answer) else answer
             if isinstance(pages, Retry):
                 return pages
@@ -180,7 +165,7 @@ class Lookup:
 
     async def _call(self, request: HubSpotRequest) -> Answer | Retry:
         """Return a successful answer, or the outcome of its absence. No record is to blame."""
-        return success_or_retry(await self._client.send(request), self._secrets, self._now())
+        return await self._client.result(request)
 
 
 def _age(activity: str) -> tuple[int, str]:
@@ -202,26 +187,13 @@ class Activities:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
-        now: Seconds since the epoch.
         timeout: Seconds that a `deliver` may take.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self,
-        client: HubSpotClient,
-        requests: HubSpotRequests,
-        now: Callable[[], float],
-        timeout: float,
-        secrets: Secrets,
-    ) -> None:
+    def __init__(self, client: HubSpotClient, timeout: float) -> None:
         self._client = client
-        self._requests = requests
-        self._now = now
-        self._secrets = secrets
-        self._lookup = Lookup(client, requests, now, timeout, secrets)
-        self._refusals = {kind: RefusalHistory(now) for kind in BODIES}
+        self._lookup = Lookup(client, timeout)
+        self._refusals = {kind: RefusalHistory(client.now) for kind in BODIES}
 
     def open(self) -> None:
         """Forget all lookups, because another process may have worked on the account."""
@@ -256,11 +228,11 @@ class Activities:
         }
         if not pairs:
             return {}
-        request = self._requests.link(kind, list(pairs.values()))
-        answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
+        request = self._client.requests.link(kind, list(pairs.values()))
+        answer = await self._client.result(request)
         if isinstance(answer, Retry):
             return dict.fromkeys(pairs, answer)
-        trouble = read_links(answer, list(pairs.values()), self._secrets)
+        trouble = read_links(answer, list(pairs.values()), self._client.secrets)
         return {record_id: trouble[pair] for record_id, pair in pairs.items() if pair in trouble}
 
     async def _repaired(
@@ -286,7 +258,7 @@ class Activities:
         inputs = [each.activity.for_contact(each.contact.id, each.record_id, each.company) for each in due]
         for each in due:
             self._lookup.forget(each.record_id)
-        answer = await self._client.send(self._requests.add(kind, inputs))
+        answer = await self._client.send(self._client.requests.add(kind, inputs))
         if is_unwritten(answer):
             for each in due:
                 self._lookup.keep(each.record_id)
@@ -294,11 +266,11 @@ class Activities:
             return dict.fromkeys([each.record_id for each in due], answer.outcome)
         if not is_success(answer):
             if len(due) == 1:
-                problems[due[0].record_id] = problem_in_answer(answer, self._secrets)
+                problems[due[0].record_id] = problem_in_answer(answer, self._client.secrets)
             return dict.fromkeys([each.record_id for each in due], self._refused(kind, due, answer))
         self._refusals[kind].understood()
         asked = [(each.record_id, each.activity.mark) for each in due]
-        found = read_batch(answer, asked, mark_reader(kind), self._secrets)
+        found = read_batch(answer, asked, mark_reader(kind), self._client.secrets)
         problems |= {
             each.record_id: one for each, one in zip(due, found, strict=True) if isinstance(one, HubSpotProblem)
         }
@@ -306,7 +278,7 @@ class Activities:
 
     def _refused(self, kind: str, due: Sequence[PlannedActivity], answer: Answer) -> Retry | Rejected:
         """Return the outcome of a call that was refused as a whole."""
-        problem = problem_in_answer(answer, self._secrets)
+        problem = problem_in_answer(answer, self._client.secrets)
         outcome = self._refusals[kind].outcome(answer, problem, [each.record_id for each in due])
         if isinstance(outcome, Retry) or len(due) == 1:
             return outcome

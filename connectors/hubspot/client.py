@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from aiolimiter import AsyncLimiter
 
-from connectors.base import Context, Quota, Vault
+from connectors.base import Context, Quota, Retry, Vault
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import HttpSession
+from connectors.hubspot.answers import success_or_retry
 from connectors.hubspot.auth import OAuthTokens
 from connectors.hubspot.requests import HubSpotRequest, HubSpotRequests
 from connectors.hubspot.settings import HubSpotSettings
@@ -47,19 +48,22 @@ def _numbers(headers: Mapping[str, str], *names: str) -> tuple[int, int] | None:
 
 
 class HubSpotClient:
-    """Client of one account. `send` may run in parallel.
+    """Client of one account, with what all its users need: `requests`, `now` and `secrets`. `send` may run in parallel.
 
     Args:
         settings: Settings of the destination.
-        requests: Provides the addresses.
+        requests: Builds the requests.
         context: Clock, time-out and rate limit of the destination.
-        secrets: Receives each token, for masking.
+        secrets: Receives each token, and masks HubSpot's messages.
     """
 
     def __init__(
         self, settings: HubSpotSettings, requests: HubSpotRequests, context: Context, secrets: Secrets
     ) -> None:
-        self._now = context.now
+        self.requests = requests
+        self.now = context.now
+        """Returns the seconds since the epoch."""
+        self.secrets = secrets
         self._session = HttpSession(settings, context)
         self._token = settings.access_token.get_secret_value() if settings.access_token else ""
         self._oauth: OAuthTokens | None = None
@@ -84,6 +88,10 @@ class HubSpotClient:
             return await self._once(request, self._token)
         return await self._oauth.source.send_with_token(lambda token: self._once(request, token.value))
 
+    async def result(self, request: HubSpotRequest) -> Answer | Retry:
+        """Send a request, and return a successful answer, or the outcome of its absence. No record is to blame."""
+        return success_or_retry(await self.send(request), self.secrets, self.now())
+
     async def close(self) -> None:
         """Close the connections, and stop fetching a token."""
         if self._oauth is not None:
@@ -94,7 +102,7 @@ class HubSpotClient:
         headers = hubspot_headers(request, token)
         result = await self._session.send(request.method, request.url, headers, request.body)
         if isinstance(result, Answer):
-            self._allowances.observe(result.headers, self._now())
+            self._allowances.observe(result.headers, self.now())
         return result
 
 

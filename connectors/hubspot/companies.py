@@ -5,12 +5,11 @@ companies that it has found or created. If a creation was not answered, the same
 is over. Two companies may result if the process is killed in between and another one starts within these seconds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.base import Blame, Reason, Rejected, Retry
-from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
     HeldRecord,
     Stored,
@@ -23,7 +22,6 @@ from connectors.hubspot.answers import (
 )
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, record_outcome
-from connectors.hubspot.requests import HubSpotRequests
 from connectors.hubspot.settings import CONTACTS
 
 COMPANIES = "companies"
@@ -113,18 +111,10 @@ class Companies:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
-        now: Seconds since the epoch.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self, client: HubSpotClient, requests: HubSpotRequests, now: Callable[[], float], secrets: Secrets
-    ) -> None:
+    def __init__(self, client: HubSpotClient) -> None:
         self._client = client
-        self._requests = requests
-        self._now = now
-        self._secrets = secrets
         self._known: dict[str, str] = {}
         self._unclear: dict[str, float] = {}
 
@@ -139,7 +129,7 @@ class Companies:
         unclear_at = {each.domain: max(each.unclear_at, self._unclear.get(each.domain, 0.0)) for each in due}
         asked = []
         for domain in names:
-            wait = min(unclear_at[domain] + _LAG - self._now(), _LAG)
+            wait = min(unclear_at[domain] + _LAG - self._client.now(), _LAG)
             if domain in self._known:
                 found[domain] = self._known[domain]
             elif wait > 0:
@@ -164,8 +154,8 @@ class Companies:
     async def _search(self, domains: Sequence[str]) -> dict[str, str | Retry | Rejected]:
         """Return the oldest company of each domain that has one."""
         await self._client.searching.acquire()
-        request = self._requests.search_companies(domains)
-        answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
+        request = self._client.requests.search_companies(domains)
+        answer = await self._client.result(request)
         held = answer if isinstance(answer, Retry) else read_held_records(answer)
         if isinstance(held, Retry):
             return dict.fromkeys(domains, held)
@@ -179,13 +169,13 @@ class Companies:
         created: dict[str, str | Retry | Rejected] = {}
         is_clear = False
         try:
-            answer = await self._client.send(self._requests.add(COMPANIES, inputs))
+            answer = await self._client.send(self._client.requests.add(COMPANIES, inputs))
             is_clear = is_unwritten(answer)
-            result = success_or_retry(answer, self._secrets, self._now())
+            result = success_or_retry(answer, self._client.secrets, self._client.now())
             if isinstance(result, Retry):
                 created = dict.fromkeys(names, result)
             else:
-                found = read_batch(result, [(domain, domain) for domain in names], _domain_of, self._secrets)
+                found = read_batch(result, [(domain, domain) for domain in names], _domain_of, self._client.secrets)
                 created = {
                     domain: _result(each, result.status)
                     or unclear_outcome(result, "says nothing of a company", Blame.RECORD)
@@ -195,10 +185,10 @@ class Companies:
             if not is_clear:
                 for domain in names:
                     if not isinstance(created.get(domain), str | Rejected):
-                        self._remember(self._unclear, domain, self._now())
+                        self._remember(self._unclear, domain, self._client.now())
         if is_clear:
             return created
-        memo = {COMPANY_UNCLEAR: str(self._now())}
+        memo = {COMPANY_UNCLEAR: str(self._client.now())}
         return {
             domain: replace(each, memo=memo) if isinstance(each, Retry) else each for domain, each in created.items()
         }
@@ -207,11 +197,11 @@ class Companies:
         """Associate companies with contacts, and return the failures by record id."""
         if not pairs:
             return {}
-        request = self._requests.link(COMPANIES, list(pairs.values()), CONTACTS)
-        answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
+        request = self._client.requests.link(COMPANIES, list(pairs.values()), CONTACTS)
+        answer = await self._client.result(request)
         if isinstance(answer, Retry):
             return dict.fromkeys(pairs, answer)
-        trouble = read_links(answer, list(pairs.values()), self._secrets)
+        trouble = read_links(answer, list(pairs.values()), self._client.secrets)
         for pair in pairs.values():
             if pair in trouble:  # the company may have been deleted
                 self._known = {domain: company for domain, company in self._known.items() if company != pair[0]}

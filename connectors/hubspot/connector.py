@@ -102,13 +102,13 @@ class HubSpotConnector(Connector):
         self._sources = Sources(context)
         self._offload = context.offload
         self._client = HubSpotClient(settings, self._requests, context, secrets)
-        self._contacts = Contacts(self._client, self._requests, context.now, secrets)
-        self._lead_objects = LeadObjects(self._client, self._requests, self._contacts, context.now, secrets)
-        activities = Activities(self._client, self._requests, context.now, context.timeout, secrets)
-        self._related = RelatedRecords(self._client, self._requests, activities, context.now, secrets)
+        self._contacts = Contacts(self._client)
+        self._lead_objects = LeadObjects(self._client, self._contacts)
+        activities = Activities(self._client, context.timeout)
+        self._related = RelatedRecords(self._client, activities)
         self._choice = OwnerChoice(self._sources)
-        self._owners = HubSpotOwners(self._client, self._requests, self._choice, context.now, secrets)
-        self._probe = Probe(settings, self._client, self._requests, secrets, context.now)
+        self._owners = HubSpotOwners(self._client, self._choice)
+        self._probe = Probe(settings, self._client)
 
     def open(self, vault: Vault) -> None:
         """Receive the vault for a new refresh token, and forget what another process may have changed."""

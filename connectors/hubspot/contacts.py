@@ -7,7 +7,6 @@ from typing import Any
 
 from connectors.base import Blame, Reason, Rejected, Retry, exchange_items
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
     RECORD_ID,
     Stored,
@@ -22,7 +21,7 @@ from connectors.hubspot.answers import (
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.held_values import HeldValues, Refusal
-from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, HubSpotRequests, Lead, sent_items
+from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, Lead, sent_items
 
 _SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
 _MOST_RECENT = 1000
@@ -52,20 +51,12 @@ class Contacts:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
-        now: Seconds since the epoch.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self, client: HubSpotClient, requests: HubSpotRequests, now: Callable[[], float], secrets: Secrets
-    ) -> None:
+    def __init__(self, client: HubSpotClient) -> None:
         self._client = client
-        self._requests = requests
-        self._now = now
-        self._secrets = secrets
-        self._refusals = RefusalHistory(now)
-        self._held = HeldValues(client, requests, now, secrets)
+        self._refusals = RefusalHistory(client.now)
+        self._held = HeldValues(client)
         self._recent: dict[str, str] = {}
         self._unclear: dict[str, float] = {}
 
@@ -115,12 +106,12 @@ class Contacts:
         sent: list[tuple[Lead, Stored | _Refused | Refusal]] = []
         if others:
             key, creates = others[0].key, others[0].contact is not None
-            request = self._requests.create_leads(others) if creates else self._requests.upsert(others)
+            request = self._client.requests.create_leads(others) if creates else self._client.requests.upsert(others)
             found = await self._sent(request, others, key[0] if key else "")
             new = [replace(each, new=True) if creates and isinstance(each, Stored) else each for each in found]
             sent += zip(others, new, strict=True)
         if by_id:
-            found = await self._sent(self._requests.update_batch(by_id), by_id, RECORD_ID)
+            found = await self._sent(self._client.requests.update_batch(by_id), by_id, RECORD_ID)
             sent += zip(by_id, found, strict=True)
         results = {lead.record.id: each for lead, each in sent}
         return [results[lead.record.id] for lead in leads]
@@ -134,14 +125,14 @@ class Contacts:
         if isinstance(answer, Failure):
             return [answer.outcome] * len(leads)
         if not is_success(answer):
-            problem = problem_in_answer(answer, self._secrets)
+            problem = problem_in_answer(answer, self._client.secrets)
             outcome = self._refusals.outcome(answer, problem, [lead.record.id for lead in leads])
             if answer.status in _REFUSALS and (len(leads) == 1 or problem.is_schema):
                 return [_Refused(problem, outcome)] * len(leads)
             return [outcome] * len(leads)
         self._refusals.understood()
         asked = [(lead.record.id, lead.found or (lead.key[1] if lead.key else "")) for lead in leads]
-        found = read_batch(answer, asked, _value_of(name), self._secrets)
+        found = read_batch(answer, asked, _value_of(name), self._client.secrets)
         items.received(received_items(answer, list(zip((lead.record.id for lead in leads), found, strict=True))))
         silent = all(each is None for each in found)
         return [
@@ -196,7 +187,7 @@ class Contacts:
         if isinstance(reduced, Retry | Rejected):
             return reduced
         sent = reduced or lead
-        result = self._read(await self._client.send(self._requests.update(sent, found, by)), lead, new=False)
+        result = self._read(await self._client.send(self._client.requests.update(sent, found, by)), lead, new=False)
         return replace(result, owner=sent.owner) if isinstance(result, Stored) else result
 
     async def _write_unkeyed(self, lead: Lead) -> Written:
@@ -222,17 +213,17 @@ class Contacts:
             detail = "it may have been created already, and HubSpot's search does not find new records yet"
             return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
         await self._client.searching.acquire()
-        answer = await self._client.send(self._requests.search(PHONE, phone))
+        answer = await self._client.send(self._client.requests.search(PHONE, phone))
         if isinstance(answer, Failure):
             return answer.outcome
         if not is_success(answer):
-            return self._refusals.outcome(answer, problem_in_answer(answer, self._secrets), [lead.record.id])
+            return self._refusals.outcome(answer, problem_in_answer(answer, self._client.secrets), [lead.record.id])
         return read_search_result(answer)
 
     def _to_wait(self, lead: Lead, phone: str) -> float:
         """Return the seconds until search finds a contact whose creation was not answered."""
         unclear_at = max(self._unclear.get(phone, 0.0), float(lead.record.memo.get(UNCLEAR, 0.0)))
-        return min(max(unclear_at + _SEARCH_LAG - self._now(), 0.0), _SEARCH_LAG)
+        return min(max(unclear_at + _SEARCH_LAG - self._client.now(), 0.0), _SEARCH_LAG)
 
     async def _one(self, lead: Lead, found: str | None) -> "Stored | _Refused | Refusal":
         """Update the contact that was found, or create one; also if the found one was deleted."""
@@ -246,17 +237,17 @@ class Contacts:
         """Create a contact, and remember the time if the outcome is unknown."""
         phone, is_clear = lead.properties.get(PHONE, ""), False
         try:
-            answer = await self._client.send(self._requests.create(lead))
+            answer = await self._client.send(self._client.requests.create(lead))
             created = self._read(answer, lead, new=True)
             is_clear = is_unwritten(answer) or isinstance(created, Stored)
         finally:  # also when cancelled
             if phone and not is_clear:
-                _remember(self._unclear, phone, self._now())
+                _remember(self._unclear, phone, self._client.now())
         if is_clear or not isinstance(created, Retry):
             return created
         # An outcome that pauses the destination stays unchanged; the memo makes this record wait anyway.
         after = created.after if created.blame is Blame.DESTINATION else max(created.after or 0.0, _SEARCH_LAG)
-        return replace(created, after=after, memo={UNCLEAR: str(self._now())})
+        return replace(created, after=after, memo={UNCLEAR: str(self._client.now())})
 
     def _read(self, answer: Answer | Failure, lead: Lead, *, new: bool) -> "Stored | _Refused | Refusal":
         """Return the result in the answer to the creation or update of one record."""
@@ -265,7 +256,7 @@ class Contacts:
         if is_success(answer):
             self._refusals.understood()
             return read_record(answer, new=new)
-        problem = problem_in_answer(answer, self._secrets)
+        problem = problem_in_answer(answer, self._client.secrets)
         outcome = self._refusals.outcome(answer, problem, [lead.record.id])
         return _Refused(problem, outcome) if answer.status in _REFUSALS else outcome
 

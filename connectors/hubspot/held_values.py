@@ -4,16 +4,15 @@ HubSpot has no conditional write. One batch read by key comes before the batch t
 enters between the two calls can be overwritten.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Failure
-from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import HeldRecord, is_success, read_held_records
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import RefusalHistory, problem_in_answer
-from connectors.hubspot.requests import ALONE, EMAIL, HubSpotRequest, HubSpotRequests, Lead
+from connectors.hubspot.requests import ALONE, EMAIL, HubSpotRequest, Lead
 
 ADDITIONAL = "hs_additional_emails"
 """Secondary e-mails of a contact, by which it is found too."""
@@ -27,18 +26,11 @@ class HeldValues:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
-        now: Seconds since the epoch.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self, client: HubSpotClient, requests: HubSpotRequests, now: Callable[[], float], secrets: Secrets
-    ) -> None:
+    def __init__(self, client: HubSpotClient) -> None:
         self._client = client
-        self._requests = requests
-        self._secrets = secrets
-        self._refusals = RefusalHistory(now)
+        self._refusals = RefusalHistory(client.now)
 
     async def reduced(self, leads: Sequence[Lead]) -> list[Lead | Refusal]:
         """Return leads that share object and key property as they may be written, in the order given.
@@ -53,7 +45,9 @@ class HeldValues:
         keys = {lead.record.id: lead.key[1].lower() for lead in asked if lead.key}
         names = {name for lead in asked for name in lead.create_only | lead.if_empty}
         wanted = list(dict.fromkeys([by, *([ADDITIONAL] if by == EMAIL else []), *sorted(names)]))
-        request = self._requests.find(asked[0].route.object, by, [lead.key[1] for lead in asked if lead.key], wanted)
+        request = self._client.requests.find(
+            asked[0].route.object, by, [lead.key[1] for lead in asked if lead.key], wanted
+        )
         held = await self._read(request, asked)
         if not isinstance(held, list):
             return [held if lead.record.id in keys else lead for lead in leads]
@@ -81,7 +75,7 @@ class HeldValues:
         if not lead.is_conditional:
             return lead
         wanted = sorted(lead.create_only | lead.if_empty)
-        held = await self._read(self._requests.find(lead.route.object, by, [found], wanted), [lead])
+        held = await self._read(self._client.requests.find(lead.route.object, by, [found], wanted), [lead])
         if not isinstance(held, list):
             return held
         return lead.beside(held[0].values) if held else None
@@ -93,7 +87,7 @@ class HeldValues:
         if is_success(answer):
             self._refusals.understood()
             return read_held_records(answer)
-        problem = problem_in_answer(answer, self._secrets)
+        problem = problem_in_answer(answer, self._client.secrets)
         if answer.status == _NOT_FOUND and problem.category == "OBJECT_NOT_FOUND":
             return []
         return self._refusals.outcome(answer, problem, [lead.record.id for lead in leads])

@@ -5,16 +5,15 @@ name associations, so a lead is searched by its key first, and created at its co
 unique values, so HubSpot refuses a second one if it was created meanwhile.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from connectors.base import Reason, Record, Rejected, Retry
-from connectors.http_client.masking import Secrets
-from connectors.hubspot.answers import Stored, read_known, success_or_retry
+from connectors.hubspot.answers import Stored, read_known
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.contacts import Contacts, Written
 from connectors.hubspot.held_values import ADDITIONAL, Refusal
-from connectors.hubspot.requests import EMAIL, HubSpotRequests, Lead, property_text
+from connectors.hubspot.requests import EMAIL, Lead, property_text
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotRoute
 
 NAME = "hs_lead_name"
@@ -32,25 +31,12 @@ class LeadObjects:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
         contacts: Writes the records themselves.
-        now: Seconds since the epoch.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self,
-        client: HubSpotClient,
-        requests: HubSpotRequests,
-        contacts: Contacts,
-        now: Callable[[], float],
-        secrets: Secrets,
-    ) -> None:
+    def __init__(self, client: HubSpotClient, contacts: Contacts) -> None:
         self._client = client
-        self._requests = requests
         self._contacts = contacts
-        self._now = now
-        self._secrets = secrets
 
     async def write(self, leads: Sequence[Lead]) -> list[Written]:
         """Write leads that share their key property, and return them with their contacts, in the order given."""
@@ -109,8 +95,8 @@ class LeadObjects:
 
     async def _known(self, name: str, by: str, values: Sequence[str], *more: str) -> dict[str, str] | Retry:
         """Return the ids of existing records, by the values of the property `by`, and of `more`."""
-        request = self._requests.find(name, by, values, (by, *more))
-        answer = success_or_retry(await self._client.send(request), self._secrets, self._now())
+        request = self._client.requests.find(name, by, values, (by, *more))
+        answer = await self._client.result(request)
         return answer if isinstance(answer, Retry) else read_known(answer, (by, *more))
 
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from connectors.base import Rejected, Retry, Vault
-from connectors.http_client.masking import Secrets
-from connectors.hubspot.answers import read_owners, success_or_retry
+from connectors.hubspot.answers import read_owners
 from connectors.hubspot.client import HubSpotClient
-from connectors.hubspot.requests import HubSpotRequests, Lead
+from connectors.hubspot.requests import Lead
 from connectors.ownership import OwnerChoice, OwnerSettings
 
 _KNOWN_FOR = 3600.0  # seconds
@@ -24,25 +23,12 @@ class HubSpotOwners:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
         choice: Chooses by the settings.
-        now: Seconds since the epoch.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self,
-        client: HubSpotClient,
-        requests: HubSpotRequests,
-        choice: OwnerChoice,
-        now: Callable[[], float],
-        secrets: Secrets,
-    ) -> None:
+    def __init__(self, client: HubSpotClient, choice: OwnerChoice) -> None:
         self._client = client
-        self._requests = requests
         self._choice = choice
-        self._now = now
-        self._secrets = secrets
         self._known: dict[str, tuple[str, float]] = {}
 
     def open(self, vault: Vault) -> None:
@@ -92,17 +78,15 @@ class HubSpotOwners:
             known = self._known.get(email)
             if "@" not in email:
                 ids[name] = email
-            elif known and known[1] > self._now():
+            elif known and known[1] > self._client.now():
                 ids[name] = known[0]
             else:
-                answer = success_or_retry(
-                    await self._client.send(self._requests.owners(email)), self._secrets, self._now()
-                )
+                answer = await self._client.result(self._client.requests.owners(email))
                 found = answer if isinstance(answer, Retry) else read_owners(answer)
                 if isinstance(found, Retry):
                     return replace(found, detail=f"the owner cannot be looked up: {found.detail}")
                 ids[name] = next((owner_id for owner_id, held in found if held == email), "")
-                self._known[email] = ids[name], self._now() + (_KNOWN_FOR if ids[name] else _UNKNOWN_FOR)
+                self._known[email] = ids[name], self._client.now() + (_KNOWN_FOR if ids[name] else _UNKNOWN_FOR)
         return ids
 
 

@@ -3,14 +3,13 @@
 Sources: HubSpot's guides to the properties API and to private apps.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any
 
 from connectors.base import Blame, Finding, MappedField, MappedRoute, Rejected, Retry, Severity
 from connectors.http_client.answer import Answer, Failure
-from connectors.http_client.masking import Secrets
 from connectors.hubspot.answers import (
     is_success,
     read_definitions,
@@ -21,7 +20,7 @@ from connectors.hubspot.answers import (
 )
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import answer_outcome, problem_in_answer
-from connectors.hubspot.requests import EMAIL, HubSpotRequest, HubSpotRequests
+from connectors.hubspot.requests import EMAIL, HubSpotRequest
 from connectors.hubspot.settings import CONTACTS, LEADS, HubSpotDeal, HubSpotRoute, HubSpotSettings
 from connectors.ownership import SettingPath
 
@@ -47,25 +46,12 @@ class Probe:
     Args:
         settings: Settings of the destination.
         client: Sends the requests.
-        requests: Builds them.
-        secrets: Masks HubSpot's messages.
-        now: Seconds since the epoch.
     """
 
-    def __init__(
-        self,
-        settings: HubSpotSettings,
-        client: HubSpotClient,
-        requests: HubSpotRequests,
-        secrets: Secrets,
-        now: Callable[[], float],
-    ) -> None:
+    def __init__(self, settings: HubSpotSettings, client: HubSpotClient) -> None:
         self._token = settings.access_token.get_secret_value() if settings.access_token else None
         self._setting = "access_token" if self._token else "oauth"
         self._client = client
-        self._requests = requests
-        self._secrets = secrets
-        self._now = now
 
     async def ask(self, mapped: Sequence[MappedRoute]) -> list[Finding]:
         """Read the properties of each object once, and the scopes of a private app's token."""
@@ -85,21 +71,19 @@ class Probe:
             needed = list(dict.fromkeys(scope for name in known for scope in _scopes_of(name)))
             needed += [scope for _, route in routes for scope in _scopes_of_settings(route)]
             findings += await self._scopes(list(dict.fromkeys(needed)))
-            findings += await SalesProbe(self._client, self._requests, self._secrets, self._now).ask(
-                [route for _, route in routes]
-            )
+            findings += await SalesProbe(self._client).ask([route for _, route in routes])
             findings.append(Finding(Severity.NOTE, _UNCHECKED))
         return findings
 
     async def _definitions(self, name: str) -> Definitions | Finding:
-        answer = await self._client.send(self._requests.properties(name))
+        answer = await self._client.send(self._client.requests.properties(name))
         if isinstance(answer, Failure):
             setting = answer.setting or ("base_url" if answer.outcome.status is None else self._setting,)
             return Finding(Severity.ERROR, answer.outcome.detail, setting=setting)
         if is_success(answer):
             found = read_definitions(answer)
             return found or Finding(Severity.WARNING, f"its answer on the properties of {name} cannot be read")
-        outcome = answer_outcome(answer, problem_in_answer(answer, self._secrets), self._now())
+        outcome = answer_outcome(answer, problem_in_answer(answer, self._client.secrets), self._client.now())
         return self._refused(name, outcome)
 
     def _refused(self, name: str, outcome: Retry | Rejected) -> Finding:
@@ -115,7 +99,7 @@ class Probe:
         """Compare a token's scopes with the needed ones. The scopes of an OAuth app cannot be read."""
         if self._token is None:
             return []
-        answer = await self._client.send(self._requests.token_info(self._token))
+        answer = await self._client.send(self._client.requests.token_info(self._token))
         try:
             document = answer.json() if not isinstance(answer, Failure) and is_success(answer) else None
         except ValueError:
@@ -219,18 +203,10 @@ class SalesProbe:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
-        secrets: Masks HubSpot's messages.
-        now: Seconds since the epoch.
     """
 
-    def __init__(
-        self, client: HubSpotClient, requests: HubSpotRequests, secrets: Secrets, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, client: HubSpotClient) -> None:
         self._client = client
-        self._requests = requests
-        self._secrets = secrets
-        self._now = now
 
     async def ask(self, routes: Sequence[HubSpotRoute]) -> list[Finding]:
         """Read each owner and list once, and the pipelines once."""
@@ -254,7 +230,7 @@ class SalesProbe:
         return findings
 
     async def _owner(self, person: str) -> Finding | None:
-        request = self._requests.owners(person) if "@" in person else self._requests.owner(person)
+        request = self._client.requests.owners(person) if "@" in person else self._client.requests.owner(person)
         answer = await self._read(request, "owner")
         if not isinstance(answer, Answer):
             return answer
@@ -267,11 +243,11 @@ class SalesProbe:
         return None if is_known else Finding(Severity.ERROR, "no active owner in HubSpot has this e-mail")
 
     async def _pipelines(self) -> Mapping[str, Sequence[str]] | Finding:
-        answer = await self._read(self._requests.pipelines(), "pipelines")
+        answer = await self._read(self._client.requests.pipelines(), "pipelines")
         return read_pipelines(answer) if isinstance(answer, Answer) else answer
 
     async def _list(self, list_id: str) -> Finding | None:
-        answer = await self._read(self._requests.static_list(list_id), "list")
+        answer = await self._read(self._client.requests.static_list(list_id), "list")
         if not isinstance(answer, Answer):
             return answer
         kind, processing = read_list(answer)
@@ -288,7 +264,7 @@ class SalesProbe:
             return answer
         if isinstance(answer, Answer) and answer.status in _NOT_FOUND:
             return Finding(Severity.ERROR, f"there is no such {what} in the account")
-        outcome = success_or_retry(answer, self._secrets, self._now())
+        outcome = success_or_retry(answer, self._client.secrets, self._client.now())
         detail = outcome.detail if isinstance(outcome, Retry) else "no answer"
         return Finding(Severity.WARNING, f"the {what} cannot be read: {detail}; check the scopes, or ask again later")
 

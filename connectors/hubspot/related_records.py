@@ -4,19 +4,18 @@ Each is written once. Its id is kept in the memo (`company`, `note`, `meeting`, 
 a later attempt writes only what is missing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from connectors.base import Blame, Reason, Rejected, Retry
 from connectors.http_client.answer import Answer
-from connectors.http_client.masking import Secrets
 from connectors.hubspot.activities import Activities, PlannedActivity
 from connectors.hubspot.answers import Stored, read_added, success_or_retry, unclear_outcome
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.companies import COMPANY_UNCLEAR, Companies, PlannedCompany, company_domain
 from connectors.hubspot.errors import problem_in_answer
 from connectors.hubspot.remarks import DEALS, HubSpotActivity, follow_up_task, hubspot_activity, planned_deal
-from connectors.hubspot.requests import OWNER, HubSpotRequest, HubSpotRequests, Lead
+from connectors.hubspot.requests import OWNER, HubSpotRequest, Lead
 from connectors.hubspot.settings import CONTACTS, LEADS
 
 _REMARKS = frozenset({"note", "meeting", "task"})
@@ -45,26 +44,13 @@ class RelatedRecords:
 
     Args:
         client: Sends the requests.
-        requests: Builds them.
         activities: Writes notes, meetings, tasks and deals.
-        now: Seconds since the epoch.
-        secrets: Masks HubSpot's messages.
     """
 
-    def __init__(
-        self,
-        client: HubSpotClient,
-        requests: HubSpotRequests,
-        activities: Activities,
-        now: Callable[[], float],
-        secrets: Secrets,
-    ) -> None:
+    def __init__(self, client: HubSpotClient, activities: Activities) -> None:
         self._client = client
-        self._requests = requests
         self._activities = activities
-        self._companies = Companies(client, requests, now, secrets)
-        self._now = now
-        self._secrets = secrets
+        self._companies = Companies(client)
 
     def open(self) -> None:
         """Forget what another process may have changed."""
@@ -79,16 +65,16 @@ class RelatedRecords:
         result, requests = RelatedResult(), list[tuple[HubSpotRequest, str]]()
         if domain := company_domain(lead.texts.get("domain", "")):
             why = f"a search for the company {domain}, which is created if it is missing: the route has `company`"
-            requests.append((self._requests.search_companies([domain]), why))
+            requests.append((self._client.requests.search_companies([domain]), why))
             result.memo["company"] = "(the company)"
         for name, activity in self._due(lead, contact, result):
             at = self._at(lead, contact, f"{lead.record.id}-{name}", activity, result)
             made = at.activity.for_contact(at.contact.id, at.record_id, at.company)
             why = activity.reason(lead.route.appointment) if name in _REMARKS else f"the route has `{name}`"
-            requests.append((self._requests.add(activity.kind, [made]), why))
+            requests.append((self._client.requests.add(activity.kind, [made]), why))
         if lead.route.static_list is not None:
             why = "a member of a list: the route has `list`"
-            requests.append((self._requests.add_to_list(lead.route.static_list, [contact.id]), why))
+            requests.append((self._client.requests.add_to_list(lead.route.static_list, [contact.id]), why))
         return requests
 
     async def write(self, written: Sequence[tuple[Lead, Stored]]) -> dict[str, RelatedResult]:
@@ -146,10 +132,10 @@ class RelatedRecords:
             return []
         owner = "" if OWNER in lead.dropped else stored.owner or lead.owner
         memo, due = lead.record.memo, list[tuple[str, HubSpotActivity]]()
-        if memo.keys().isdisjoint(_REMARKS) and (remark := hubspot_activity(lead, self._now())):
+        if memo.keys().isdisjoint(_REMARKS) and (remark := hubspot_activity(lead, self._client.now())):
             result.remark = remark
             due.append((remark.kind.removesuffix("s"), remark.owned(owner)))
-        if "follow_up" not in memo and (task := follow_up_task(lead, self._now())):
+        if "follow_up" not in memo and (task := follow_up_task(lead, self._client.now())):
             due.append(("follow_up", task.owned(lead.task_owner or owner)))
         if "deal" not in memo and (deal := planned_deal(lead)):
             due.append(("deal", deal.owned(owner)))
@@ -172,7 +158,7 @@ class RelatedRecords:
             if lead.route.static_list is not None and "list" not in lead.record.memo:
                 members.setdefault(lead.route.static_list, {})[lead.record.id] = stored.id
         for list_id, contacts in members.items():
-            request = self._requests.add_to_list(list_id, list(dict.fromkeys(contacts.values())))
+            request = self._client.requests.add_to_list(list_id, list(dict.fromkeys(contacts.values())))
             answer = await self._client.send(request)
             outcome = self._list_outcome(answer) if isinstance(answer, Answer) else answer.outcome
             for record_id, contact in contacts.items():
@@ -186,12 +172,12 @@ class RelatedRecords:
 
     def _list_outcome(self, answer: Answer) -> frozenset[str] | Retry | Rejected:
         """Return the ids that are missing, or the outcome of a call that failed."""
-        result = success_or_retry(answer, self._secrets, self._now())
+        result = success_or_retry(answer, self._client.secrets, self._client.now())
         if isinstance(result, Answer):
             missing = read_added(result)
             return unclear_outcome(result, "says nothing of the members") if missing is None else missing
         if answer.status in _WRONG_LIST:
-            words = problem_in_answer(answer, self._secrets).words
+            words = problem_in_answer(answer, self._client.secrets).words
             detail = f'it refuses the membership ("{words}"); correct the setting list, and replay'
             return Rejected(Reason.REFUSED, detail, Blame.RECORD, answer.status)
         return result

@@ -2,10 +2,13 @@
 
 import itertools
 import os
+from collections.abc import Iterator
 
 import pytest
 
+from tests import postgresql
 from tests.browser.conftest import chromium
+from tests.chaos.database import Database, database
 
 __all__ = ["chromium"]
 
@@ -22,3 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     cuts = [len(short) * number // workers for number in range(workers + 1)]
     parts = [long[number::workers] + short[cuts[number] : cuts[number + 1]] for number in range(workers)]
     items[:] = [*itertools.chain(*parts), *alone]
+
+
+@pytest.fixture
+def server() -> Iterator[Database]:
+    """A server of this test's own, with a database that has no tables."""
+    postgresql.create()  # skips or fails where there can be none
+    with database() as made:
+        yield made

@@ -21,14 +21,14 @@ from bridge.store.preparation import driver_for, prepare
 from bridge.store.queue import Accept, write
 from connectors.testing import Sandbox
 from connectors.testing.hubspot import HubSpotSandbox
-from tests import building, postgresql
+from tests import building
 from tests.acceptance.configured import ENVIRONMENT, KEY, chatbot, http, settings
 from tests.acceptance.crms import APP, HUBSPOT_FIELDS, VARIABLES, hubspot, hubspot_app
 from tests.acceptance.destination import Deciding
 from tests.acceptance.program import COMMAND, Program
 from tests.acceptance.sending import Sender, lead, signature, written
 from tests.acceptance.waiting import until
-from tests.chaos.database import Database, database
+from tests.chaos.database import Database
 from tests.telemetry.collector import Collector
 
 pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
@@ -86,14 +86,6 @@ def test_the_search_finds_a_text_in_every_spelling(tmp_path: Path) -> None:
     for before in range(3):
         (tmp_path / f"base64-{before}").write_bytes(base64.b64encode(b"x" * before + MESSAGE.encode() + b"yy"))
     assert len(held(tmp_path)) == 6
-
-
-@pytest.fixture
-def server() -> Iterator[Database]:
-    """A PostgreSQL of this test's own."""
-    postgresql.create()  # skips or fails where there can be none
-    with database() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.acceptance.configured import ENVIRONMENT, KEY, http, settings
 from tests.acceptance.program import Program
 from tests.acceptance.sending import SUCCESS, Sender, lead, signature, written
 from tests.acceptance.waiting import until
+from tests.building import flipped
 from tests.node.child import run_script
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -122,13 +123,6 @@ async def test_each_lead_arrives_once_as_javascript_reads_it(bridge: Bridge) -> 
         if document["Content"] and "cut here" not in document["Content"]:
             assert arrived[document["Content"]]["first_name"] == document["FirstName"]
     assert {"+86 138 0013 8000"} <= {each.fields.get("phone") for each in bridge.crm.records}
-
-
-def flipped(text: bytes) -> Iterator[bytes]:
-    for bit in range(len(text) * 8):
-        changed = bytearray(text)
-        changed[bit // 8] ^= 1 << bit % 8
-        yield bytes(changed)
 
 
 async def statuses(port: int, requests: list[tuple[bytes, bytes]]) -> list[int]:

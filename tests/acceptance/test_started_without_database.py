@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,22 +13,13 @@ import psycopg
 import pytest
 
 from connectors.testing import Sandbox
-from tests import postgresql
 from tests.acceptance.configured import ENVIRONMENT, http, settings
 from tests.acceptance.program import Program
 from tests.acceptance.sending import Sender, lead
 from tests.acceptance.waiting import until
-from tests.chaos.database import Database, database
+from tests.chaos.database import Database
 
 pytestmark = pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
-
-
-@pytest.fixture
-def server() -> Iterator[Database]:
-    """A server of this test's own, with a database that has no tables."""
-    postgresql.create()  # skips or fails where there can be none
-    with database() as made:
-        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import socketserver
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -38,14 +38,6 @@ DAY = 86_400.0
 WEEK = 7 * DAY
 DUE = datetime(2026, 11, 23, 8, 0, tzinfo=UTC).timestamp()
 """A Monday, 08:00."""
-
-
-@pytest.fixture
-async def target() -> AsyncIterator[Target]:
-    made = Target()
-    await made.server.start_server()
-    yield made
-    await made.server.close()
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
@@ -85,13 +77,6 @@ def mailbox() -> Iterator[Mailbox]:
         yield server
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture
-async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
-    made = QueryThreads(driver)
-    yield made
-    await made.close()
 
 
 def settings(*to: str, zone: str = "UTC", chatbots: frozenset[str] | None = None) -> ReportSettings:

@@ -83,14 +83,6 @@ class Target:
         return [line for each in self.taken for line in each["message"].splitlines()]
 
 
-@pytest.fixture
-async def target() -> AsyncIterator[Target]:
-    made = Target()
-    await made.server.start_server()
-    yield made
-    await made.server.close()
-
-
 async def sent(url: str, *texts: str) -> str | None:
     return await asyncio.to_thread(send_notifications, url, [Notification(each) for each in texts])
 

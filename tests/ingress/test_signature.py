@@ -1,7 +1,6 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
@@ -18,6 +17,7 @@ from bridge.ingress.signature import (
     parse_header,
     sign,
 )
+from tests.building import flipped
 
 KEY = b"whsec-of-the-workspace"
 TIME = "1492774577"
@@ -84,13 +84,6 @@ PIECES = st.sampled_from(
 NEARLY = st.lists(
     st.lists(PIECES, max_size=12).map("".join) | st.text(st.characters(exclude_categories=())), max_size=4
 )
-
-
-def flipped(text: bytes) -> Iterator[bytes]:
-    for bit in range(len(text) * 8):
-        changed = bytearray(text)
-        changed[bit // 8] ^= 1 << bit % 8
-        yield bytes(changed)
 
 
 class TestParseHeader:

@@ -1,18 +1,13 @@
 """Acknowledged problems: how long they stay so, and for whom."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
 
 from bridge.errors import ConflictError, NotFoundError
 from bridge.operations.acknowledgement import acknowledge, named_problem, reopen, sort_problems
 from bridge.operations.audit import BY_COMMAND, Means, Who
 from bridge.operations.problems import Problem, ProblemKind
 from bridge.store import audit_log, user_state
-from bridge.store.preparation import migrate
-from bridge.store.sqlite import SqliteDriver
 
 NOW, DAY = 1_800_000_000.0, 86_400.0
 MARIA = Who("operator", Means.TOKEN, None, "127.0.0.1", "maria")
@@ -24,13 +19,6 @@ def dead(last_at: float = NOW - 10, destination: str = "crm") -> Problem:
 
 def paused(since: float = NOW - 50) -> Problem:
     return Problem(ProblemKind.PAUSED, "crm: nothing is delivered", "why", "fix", 3, {}, "crm", first_at=since)
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Connection:
-    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db"))
-    migrate(driver.engine())
-    return driver.connect()
 
 
 def still_open(

@@ -1,10 +1,7 @@
 """Problems of a store: what is found, and what concerns one chatbot only."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection, insert
-from sqlalchemy.engine import make_url
 
 from bridge.operations import problems
 from bridge.operations.masking import VIEWER
@@ -12,9 +9,7 @@ from bridge.operations.problems import Finding, ProblemKind, find_problems
 from bridge.store import chatbot_queries
 from bridge.store.commands import pause_lane
 from bridge.store.interface import Pause
-from bridge.store.preparation import migrate
 from bridge.store.schema import deliveries, events, quarantine, tally
-from bridge.store.sqlite import SqliteDriver
 from bridge.store.tally import day_of
 from tests.building import FakeConnector, chatbot, config, destination, route
 
@@ -35,13 +30,6 @@ def settle(connection: Connection, number: int, to: str, reason: str | None, war
     row = {"event_seq": number, "route": to, "destination": to, "contact": 1, "settled_at": NOW - 500 + number}
     state = "dead" if warning is None else "delivered"
     connection.execute(insert(deliveries).values(**row, state=state, reason=reason, warning=warning))
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Connection:
-    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db"))
-    migrate(driver.engine())
-    return driver.connect()
 
 
 def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(

@@ -2,11 +2,8 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
-import pytest
 from sqlalchemy import Connection, func, select
-from sqlalchemy.engine import make_url
 
 from bridge.event import Room
 from bridge.identity import Identity
@@ -16,23 +13,14 @@ from bridge.operations.bulk import Progress
 from bridge.operations.recovery import STEP, Recovery, RecoveryAction
 from bridge.store import audit_log
 from bridge.store.interface import QuarantinedRequest
-from bridge.store.preparation import migrate
 from bridge.store.quarantine import Kept, KeptSelection, add_request
 from bridge.store.schema import events, quarantine
-from bridge.store.sqlite import SqliteDriver
 from tests.building import KEY, NOW, FakeConnector, chatbot, config, destination, lead, route
 
 CONFIG = config(
     [chatbot("acme", route("crm")), chatbot("hotel", route("crm"), serial_numbers=("0" * 32,))],
     [destination("crm", FakeConnector())],
 )
-
-
-@pytest.fixture
-def connection(tmp_path: Path) -> Connection:
-    driver = SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db"))
-    migrate(driver.engine())
-    return driver.connect()
 
 
 def quarantined(connection: Connection, count: int, key: bytes, name: str = "acme", at: float = NOW) -> None:

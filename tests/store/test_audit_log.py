@@ -1,7 +1,6 @@
 """The audit log on each engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ pytestmark = pytest.mark.each_engine
 DAY = 86_400.0
 SOMEBODY = Who("operator", Means.SESSION, "0123abcd", "10.0.0.5")
 PAUSED = Entry(SOMEBODY, Action.PAUSE, Subject.LANE, "crm", 1, {"was": "running", "of": 3})
-
-
-@pytest.fixture
-async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
-    made = QueryThreads(driver)
-    yield made
-    await made.close()
 
 
 async def page(query_threads: QueryThreads, *asked: Any) -> list[int]:

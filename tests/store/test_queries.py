@@ -1,6 +1,5 @@
 """What alerts, `reconcile` and `tail` ask of the store, on each engine."""
 
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -26,13 +25,6 @@ from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import IDENTITY, NOW, SCHEDULE, event, routed
 
 pytestmark = pytest.mark.each_engine
-
-
-@pytest.fixture
-async def query_threads(driver: Driver) -> AsyncIterator[QueryThreads]:
-    made = QueryThreads(driver)
-    yield made
-    await made.close()
 
 
 async def settle(store: SqlStore, outcomes: dict[int, Outcome]) -> None:

@@ -16,6 +16,7 @@ from connectors.testing import Fault
 from connectors.testing.contract import ConnectorContract
 from connectors.testing.google_sheets import GoogleSheetsFake
 from connectors.testing.subject import MemoryVault
+from tests.building import Clock
 from tests.connectors.building import EVENT, context
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -83,16 +84,6 @@ def record(number: int, fields: dict[str, Any] | None = None, *, received: float
     return Record(id=f"id-{number}", fields=values, event=event, payload=b"{}", route=ROUTE, **more)
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def made(fake: GoogleSheetsFake, clock: Clock | None = None) -> GoogleSheetsConnector:
     settings = GoogleSheetsSettings.model_validate(settings_for(fake))
     target = GoogleSheetsConnector(settings, context(now=clock or time.time))
@@ -114,7 +105,7 @@ async def test_values_stay_what_they_are_in_the_columns_of_their_names() -> None
 
 
 async def test_the_key_column_is_read_after_doubt_only_and_once_for_a_batch() -> None:
-    clock = Clock()
+    clock = Clock(time.time())
     async with sheet_fake() as fake:
         target = made(fake, clock)
         clock.now += 1800
@@ -130,7 +121,7 @@ async def test_the_key_column_is_read_after_doubt_only_and_once_for_a_batch() ->
 
 
 async def test_a_lost_answer_is_doubt_for_the_rows_of_that_call() -> None:
-    clock = Clock()
+    clock = Clock(time.time())
     async with sheet_fake() as fake:
         target = made(fake, clock)
         clock.now += 1800

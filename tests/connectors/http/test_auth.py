@@ -15,17 +15,10 @@ from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.tokens import Token, read_token
 from connectors.testing import Fault, Sandbox
+from tests.building import Clock
 from tests.connectors.building import NOW, answers, connector, context, deliver, raw_server, record, records
 
 CLIENT = ("client id", "s&cr:t")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def oauth2(crm: Sandbox, **settings: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from connectors.base import Context, MappedField, MappedRoute, Record
+from connectors.base import Context, Delivered, MappedField, MappedRoute, Outcome, Record
 from connectors.salesforce import SalesforceConnector
 from connectors.salesforce.settings import SalesforceRoute, SalesforceSettings
 from connectors.testing.salesforce import SalesforceSandbox
@@ -58,3 +58,9 @@ def wanted(made: SalesforceRoute | None = None, **fields: MappedField) -> Mapped
     """Give what a route wants; a field for each name of `FIELDS` unless others are given."""
     mapped = fields or {name: MappedField(name, always=True) for name in FIELDS}
     return MappedRoute(made or route(), tuple(mapped.values()))
+
+
+def warned(outcome: Outcome) -> str:
+    """Return the warning of a delivered record."""
+    assert isinstance(outcome, Delivered), outcome
+    return outcome.warning or ""

@@ -5,17 +5,12 @@ from typing import Any
 
 import pytest
 
-from connectors.base import Delivered, Outcome, Rejected
+from connectors.base import Delivered, Rejected
 from connectors.salesforce import SalesforceConnector
 from connectors.testing.salesforce import Row, SalesforceSandbox
-from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, leads, record, route
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, leads, record, route, warned
 
 SHARED = {**FIELDS, KEY: "chat-7"}
-
-
-def warned(outcome: Outcome) -> str:
-    assert isinstance(outcome, Delivered), outcome
-    return outcome.warning or ""
 
 
 @pytest.fixture

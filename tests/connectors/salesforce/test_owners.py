@@ -14,7 +14,17 @@ from connectors.testing import Fault
 from connectors.testing.salesforce import Row, SalesforceSandbox, faults
 from connectors.testing.subject import MemoryVault
 from tests.connectors.building import NOW
-from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, leads, record, route, wanted
+from tests.connectors.salesforce.building import (
+    FIELDS,
+    KEY,
+    appointment,
+    connector,
+    leads,
+    record,
+    route,
+    wanted,
+    warned,
+)
 from tests.connectors.salesforce.test_burst import deliver
 
 CREATE = "/services/data/v68.0/composite/sobjects"
@@ -25,11 +35,6 @@ def users(org: SalesforceSandbox, *names: str, active: bool = True) -> list[Row]
         org.org.add("User", Username=f"{name}@acme.com.sales", Email=f"{name}@acme.com", IsActive=active)
         for name in names
     ]
-
-
-def warned(outcome: Outcome) -> str:
-    assert isinstance(outcome, Delivered), outcome
-    return outcome.warning or ""
 
 
 def owners(rows: Sequence[Row]) -> list[str]:

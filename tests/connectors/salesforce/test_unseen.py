@@ -5,13 +5,13 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from connectors.base import Delivered, Outcome
+from connectors.base import Delivered
 from connectors.salesforce import SalesforceConnector
 from connectors.testing import Fault
 from connectors.testing.salesforce import SalesforceSandbox, faults
 from connectors.testing.subject import MemoryVault
 from tests.connectors.building import NOW, context
-from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, record, route
+from tests.connectors.salesforce.building import FIELDS, KEY, appointment, connector, record, route, warned
 
 SHARED = {KEY: "david@example.com"}
 
@@ -21,11 +21,6 @@ def unanswered() -> Fault:
     error = [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no query"}]
     part = {"referenceId": "q0x0", "httpStatusCode": 403, "body": error}
     return Fault.answers(200, {}, orjson.dumps({"compositeResponse": [part]}))
-
-
-def warned(outcome: Outcome) -> str:
-    assert isinstance(outcome, Delivered), outcome
-    return outcome.warning or ""
 
 
 async def test_what_cannot_be_read_is_not_replaced(org: SalesforceSandbox, target: SalesforceConnector) -> None:

@@ -15,16 +15,6 @@ CONTACTS = "/crm/objects/2026-09/contacts"
 UPSERT = f"{CONTACTS}/batch/upsert"
 
 
-class Clock:
-    """A time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Got:
     """An answer."""
 

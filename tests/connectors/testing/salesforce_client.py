@@ -15,16 +15,6 @@ UPSERTS = f"/composite/sobjects/Lead/{KEY}"
 EVENT = {"StartDateTime": "2026-11-25T10:00:00Z", "EndDateTime": "2026-11-25T10:30:00Z"}
 
 
-class Clock:
-    """A time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Got:
     """An answer."""
 

@@ -10,7 +10,8 @@ import pytest
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Limits, OAuthApp, Property, faults
 from connectors.testing.hubspot.auth import SCOPES
-from tests.connectors.testing.hubspot_client import CONTACTS, NOW, UPSERT, Clock, Got, activity, call, upserts
+from tests.building import Clock
+from tests.connectors.testing.hubspot_client import CONTACTS, NOW, UPSERT, Got, activity, call, upserts
 
 FORM = "application/x-www-form-urlencoded"
 APP = OAuthApp(client_id="client", client_secret="secret", refresh_token="refresh")

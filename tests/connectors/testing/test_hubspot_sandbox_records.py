@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from connectors.testing.hubspot import HubSpotSandbox, ObjectType, Property
-from tests.connectors.testing.hubspot_client import CONTACTS, UPSERT, Clock, activity, call, reasons, upserts
+from tests.building import Clock
+from tests.connectors.testing.hubspot_client import CONTACTS, UPSERT, activity, call, reasons, upserts
 
 BIKES = ObjectType(
     name="bikes",

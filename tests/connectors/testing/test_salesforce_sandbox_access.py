@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors.testing import Fault
 from connectors.testing.salesforce import Client, SalesforceSandbox, faults
-from tests.connectors.testing.salesforce_client import LEAD, NOW, UPSERTS, Clock, batch, call, fetch_token, lead
+from tests.building import Clock
+from tests.connectors.testing.salesforce_client import LEAD, NOW, UPSERTS, batch, call, fetch_token, lead
 
 PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PUBLIC_KEY = PRIVATE_KEY.public_key().public_bytes(
