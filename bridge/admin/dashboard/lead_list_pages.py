@@ -1,29 +1,91 @@
-"""Pages with lists: leads with their filter or of a search, and deliveries."""
+"""Pages with lists: leads with their filter, their saved views and the changes of selected ones; and deliveries."""
 
 import contextlib
+import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 from sqlalchemy import Connection
 
 from bridge.admin import request_schemas
+from bridge.admin.actions import ActionEndpoints
 from bridge.admin.api import ReadEndpoints, audience
-from bridge.admin.authentication import Caller, Role
+from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.dashboard.lead_filter import PERIODS, STATES, LeadFilter, numbers
 from bridge.admin.dashboard.lead_search import LEADS, LeadSearches, Search
-from bridge.admin.dashboard.lead_views import LeadViews, owner
-from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
+from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse, Screen, parse_fields
+from bridge.admin.dashboard.trouble import next_path
 from bridge.admin.endpoint import send_file
 from bridge.admin.export import LeadExports
 from bridge.config.model import Config
+from bridge.errors import ConflictError, NotFoundError
+from bridge.operations.bulk import select_deliveries
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
+from bridge.operations.masking import masked_words
+from bridge.store.commands import IDS_LIMIT, BulkAction
 from bridge.store.interface import PAGE, DeliveryState
-from bridge.store.user_state import list_views
+from bridge.store.user_state import View, delete_view, list_views, save_view
 from connectors.base import Reason
+
+VIEWS: Final = "/leads/views"
+NAME_LIMIT: Final = 40
+"""Most characters of a name."""
+_NAME: Final = re.compile(rf"[^\x00-\x1f\x7f]{{1,{NAME_LIMIT}}}")
+
+SELECTION: Final = "/leads/selection"
+
+
+class LeadViews:
+    """The forms. Viewers have views too."""
+
+    def __init__(self, api: ReadEndpoints, screen: Screen) -> None:
+        self._api = api
+        self._screen = screen
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes of the forms."""
+        act = self._screen.act
+        router.add_post(VIEWS, act(self._save, Role.VIEWER, scoped=True))
+        router.add_post(f"{VIEWS}/delete", act(self._delete, Role.VIEWER, scoped=True))
+
+    async def _save(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
+        query, name = LeadFilter.of(form).address, " ".join(form.get("name", "").split())
+        back = f"{LEADS}?{query}" if query else LEADS
+        if not query:
+            said = "Choose a filter first, then save it as a view."
+        elif not _NAME.fullmatch(name):
+            said = f"Write a name of at most {NAME_LIMIT} characters for the view."
+        elif masked_words(name, ()) != name:
+            # The store keeps a person's data in the events alone, where `erase` finds it.
+            said = "The name of a view must not hold an e-mail address or a phone number."
+        else:
+            save = partial(save_view, owner=owner(caller), view=View(name, query))
+            said = await self._change(save, f"The view {name} is saved.")
+        return self._screen.say(caller, said, back)
+
+    async def _delete(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
+        name = form.get("name", "")
+        remove = partial(delete_view, owner=owner(caller), name=name)
+        return self._screen.say(caller, await self._change(remove, f"The view {name} is deleted."), LEADS)
+
+    async def _change(self, change: "partial[None]", done: str) -> str:
+        """Make a change, and return what to say about it."""
+        try:
+            await self._api.query_threads.change(change, queue=False)
+        except (ConflictError, NotFoundError) as error:
+            return str(error)
+        return done
+
+
+def owner(caller: Caller) -> str:
+    """Return the owner of a caller's views: the user of this name, or all who share a token."""
+    return f"user {caller.name}" if caller.name else f"role {caller.role}"
 
 
 class LeadListPages:
@@ -158,3 +220,52 @@ def _destinations(config: Config, caller: Caller, chosen: str | None) -> list[st
         for route in chatbot.routes
     ]
     return _with(chosen, list(config.destinations) if caller.chatbots is None else theirs)
+
+
+class LeadSelectionPage:
+    """The page and its form."""
+
+    def __init__(self, api: ReadEndpoints, actions: ActionEndpoints, screen: Screen) -> None:
+        self._api = api
+        self._actions = actions
+        self._screen = screen
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the route of the page."""
+        router.add_post(SELECTION, self._screen.act(self._act, scoped=True))
+
+    async def _act(self, caller: Caller, request: web.Request, form: FormFields) -> PageResponse:
+        """Say what would happen first; after the confirmation change exactly these deliveries."""
+        try:
+            act = BulkAction(form.get("action", ""))
+        except ValueError:
+            raise RequestRefusedError(400, f"action: must be one of {', '.join(BulkAction)}") from None
+        back = next_path(form.get("back", ""))
+        back = back if back.startswith(LEADS) else LEADS
+        ids, again = (numbers(name, form.get(name, ""), IDS_LIMIT) for name in ("ids", "again"))
+        if form.get("sure") == "yes" and (ids or again):
+            run = await self._actions.begin_chosen(caller, act, ids, again)
+            where = f"/problems/runs/{run.id}?{urlencode({'back': back})}"
+            return self._screen.say(caller, f"Run {run.id} has begun.", where)
+        seqs = await _selected(request, form)
+        if not seqs:
+            return self._screen.say(caller, "Select at least one lead first.", back)
+        chosen = LeadFilter.of(form)
+        query = partial(
+            select_deliveries,
+            seqs=seqs,
+            act=act,
+            state=chosen.state,
+            destination=chosen.destination,
+            chatbots=caller.chatbots,
+        )
+        found = await self._api.query_threads.ask(query)
+        return self._screen.page("selection.html", caller, found=found, back=back)
+
+
+async def _selected(request: web.Request, form: FormFields) -> list[int]:
+    """Return the numbers of the selected leads: all of the page, or those with a check mark."""
+    if form.get("all") == "yes":
+        return numbers("rows", form.get("rows", ""), PAGE)
+    # The form was read before; a name that stands in it several times is in this copy only.
+    return numbers("lead", ".".join(map(str, (await request.post()).getall("lead", []))), PAGE)

@@ -15,9 +15,8 @@ from bridge.admin.api import ReadEndpoints, audience
 from bridge.admin.authentication import COOKIE, SESSION_SECONDS, Caller, Gate, RequestRefusedError, Role, caller_of
 from bridge.admin.dashboard.chatbot_pages import ChatbotPages
 from bridge.admin.dashboard.destination_pages import DestinationPages
-from bridge.admin.dashboard.lead_list_pages import LeadListPages
+from bridge.admin.dashboard.lead_list_pages import LeadListPages, LeadSelectionPage
 from bridge.admin.dashboard.lead_pages import LeadPages
-from bridge.admin.dashboard.lead_selection_page import LeadSelectionPage
 from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, form_of, parse_fields
 from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
