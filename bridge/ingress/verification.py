@@ -4,7 +4,9 @@ A key speaks only for its own chatbots. Before verification, the content of a bo
 choose whose keys must match.
 """
 
+import re
 from collections.abc import Sequence
+from json import JSONDecoder
 from typing import Any, NamedTuple
 
 from bridge.config.model import Chatbot, Config
@@ -23,6 +25,10 @@ USUAL_TOLERANCE = 900.0
 """Maximum age of a fresh signature in seconds where the configuration accepts any age."""
 EVENTS_LIMIT = 1_000
 """Maximum number of events in one body; a longer array is kept whole, as one unrecognised event."""
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_READER = JSONDecoder(parse_int=lambda _: None, parse_float=lambda _: None)
+"""Finds the end of a value; what the value is does not matter."""
 
 
 class UnverifiedBody(NamedTuple):
@@ -147,7 +153,34 @@ def _events(
     documents = _documents(document)
     if documents is not document:
         return [_verified(payload, document, form, verified_by, claim, config)]
-    return [_verified(javascript_json.stringify(each), each, form, verified_by, claim, config) for each in documents]
+    elements = _elements_as_received(payload)
+    if len(elements) != len(documents):
+        elements = [javascript_json.stringify(each) for each in documents]
+    return [
+        _verified(element, each, form, verified_by, claim, config)
+        for element, each in zip(elements, documents, strict=True)
+    ]
+
+
+def _elements_as_received(payload: bytes) -> list[bytes]:
+    """Return the text of each element of a JSON array, unchanged; nothing if only JavaScript's reader can read it."""
+    elements = []
+    try:
+        text = payload.decode()
+        at = _after_blanks(text, _after_blanks(text, 0) + 1)
+        while text[at] != "]":
+            end = _READER.raw_decode(text, at)[1]
+            elements.append(text[at:end].encode())
+            at = _after_blanks(text, end)
+            at = _after_blanks(text, at + 1) if text[at] == "," else at
+    except (ValueError, RecursionError, IndexError):
+        return []
+    return elements
+
+
+def _after_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    return blanks.end() if blanks else at
 
 
 def _verified(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.config.model import Chatbot, Config
 from bridge.event import UNSIGNED, Form, Verified
+from bridge.ingress import javascript_json
 from bridge.ingress.signature import SignatureError, SignatureFault, key_fingerprint, sign
 from bridge.ingress.verification import EVENTS_LIMIT, read_claim, verify
 from tests.building import KEY, NOW, SERIAL, chatbot, config, lead
@@ -82,6 +83,27 @@ def test_a_chatbot_without_verification_does_not_open_the_others() -> None:
     assert check(lead(SerialNumber="open"), b"any key")[0].form is Form.UNSIGNED
     assert refused([lead(SerialNumber="open"), lead()], b"any key") is SignatureFault.MISMATCH
     assert [each.chatbot for each in check([lead(SerialNumber="open"), lead()])] == ["open", "acme"]
+
+
+def test_an_element_of_an_array_is_kept_as_received() -> None:
+    elements = [
+        b'{"SerialNumber" : "%s","n":9007199254740993, "x": 1.0}' % SERIAL.encode(),
+        rb'{"cut": "\ud83d", "a": "],", "b": [1, {"c": "\"}"}]}',
+        '"中 😀"'.encode(),
+        b"-0.0",
+        b"null",
+    ]
+    body = b" [\n" + b" ,\t".join(elements) + b"\r\n] "
+
+    assert [each.payload for each in check(body)] == elements
+
+
+@pytest.mark.parametrize("odd", [b'"\xff"', b"[" * 5_000 + b"]" * 5_000])
+def test_an_array_that_only_javascript_reads_has_its_elements_in_javascripts_form(odd: bytes) -> None:
+    form = javascript_json.json_form(b"[1.0," + odd + b"]") or b""
+    payloads = [each.payload for each in check(b"[1.0," + odd + b"]")]
+
+    assert payloads in ([b"1", form[3:-1]], [b"[1.0," + odd + b"]"])
 
 
 def test_a_very_long_array_is_kept_whole() -> None:
