@@ -12,7 +12,7 @@ from bridge.config.model import Destination
 from bridge.delivery import retry
 from bridge.delivery.attempt_spans import AttemptSpans, trace_spoiled
 from bridge.delivery.batching import BatchItem
-from bridge.delivery.quota import QuotaHold, quota_hold
+from bridge.delivery.quota import NO_HOLD, QuotaHold, quota_hold
 from bridge.delivery.settlement import clean_outcome
 from bridge.store.interface import Delivery
 from connectors.base import Blame, Connector, Delivered, Outcome, Reason, Record, Rejected, Retry
@@ -95,7 +95,7 @@ def call_allowance(connector: Connector, log: FilteringBoundLogger) -> QuotaHold
         return quota_hold(connector.quotas())
     except Exception as error:
         log.exception("connector_failed", error=type(error).__name__)
-        return QuotaHold()
+        return NO_HOLD
 
 
 def refused_whole(outcomes: Sequence[Outcome]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from bridge.config.model import RetrySchedule
-from bridge.delivery.quota import QuotaHold
+from bridge.delivery.quota import NO_HOLD, QuotaHold
 from bridge.delivery.retry import CallTiming, longest_wait
 from bridge.store.interface import Delivery, Due, Pause, Settlement
 
@@ -74,6 +74,8 @@ class LaneClock:
 
     def allowance(self, allowance: QuotaHold) -> QuotaHold:
         """Return the times of a destination's quotas in steady time."""
+        if allowance is NO_HOLD:
+            return allowance
         shift, limit = self.shift, self.now() + self._longest
         nothing, retries = allowance.nothing_until - shift, allowance.retries_until - shift
         return QuotaHold(min(nothing, limit), min(retries, limit))
@@ -99,4 +101,5 @@ class LaneClock:
 
     def call(self, call: CallTiming) -> CallTiming:
         """Return a call in the machine's time, for metrics."""
-        return call._replace(started_at=call.started_at + self.shift)
+        shift = self.shift
+        return call._replace(started_at=call.started_at + shift) if shift else call

@@ -19,8 +19,14 @@ class QuotaHold(NamedTuple):
         return min((each for each in (self.nothing_until, self.retries_until) if each > now), default=None)
 
 
+NO_HOLD = QuotaHold()
+"""Nothing is held back."""
+
+
 def quota_hold(quotas: Sequence[Quota]) -> QuotaHold:
     """Return what the quotas allow: the strictest of them counts."""
+    if not quotas:
+        return NO_HOLD
     return QuotaHold(
         max((each.until for each in quotas if each.remaining <= 0), default=0.0),
         max((each.until for each in quotas if each.remaining <= each.reserve), default=0.0),

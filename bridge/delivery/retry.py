@@ -56,18 +56,9 @@ def decide(
 
     `excused` means that the lane is paused: a failure with an unclear blame does not count against the record.
     """
-    settled = _unsettled(delivery, outcome, call)
+    settled = _settlement(delivery, outcome, call)
     if isinstance(outcome, Delivered):
-        return settled._replace(
-            state=DeliveryState.DELIVERED,
-            due_at=None,
-            settled_at=call.ended_at,
-            failures=0,
-            failing_since=None,
-            remote_id=outcome.remote_id,
-            remote_url=outcome.remote_url,
-            warning=outcome.warning,
-        )
+        return settled
     if isinstance(outcome, Rejected):
         return _dead(settled, call.ended_at)
     blameless = outcome.blame is Blame.DESTINATION or (excused and outcome.blame is Blame.UNCLEAR)
@@ -96,24 +87,28 @@ def dead_letter(delivery: Delivery, reason: Reason, detail: str, now: float) -> 
     )
 
 
-def _unsettled(delivery: Delivery, outcome: Outcome, call: CallTiming) -> Settlement:
-    """Return the delivery with this attempt, still pending and due at once."""
+def _settlement(delivery: Delivery, outcome: Outcome, call: CallTiming) -> Settlement:
+    """Return the settlement of a delivery after this attempt: delivered, or still pending and due at once."""
+    delivered = outcome if isinstance(outcome, Delivered) else None
     failure = None if isinstance(outcome, Delivered) else outcome
-    number = delivery.attempts + 1
+    number, ended_at = delivery.attempts + 1, call.ended_at
     return Settlement(
         delivery=delivery.id,
         event_id=delivery.event_id,
         route=delivery.route,
         chatbot=delivery.chatbot,
         received_at=delivery.received_at,
-        state=DeliveryState.PENDING,
-        due_at=call.ended_at,
+        state=DeliveryState.DELIVERED if delivered else DeliveryState.PENDING,
+        due_at=None if delivered else ended_at,
         attempts=number,
-        failures=delivery.failures,
-        failing_since=delivery.failing_since,
-        settled_at=None,
+        failures=0 if delivered else delivery.failures,
+        failing_since=None if delivered else delivery.failing_since,
+        settled_at=ended_at if delivered else None,
         reason=failure.reason if failure else None,
         detail=failure.detail if failure else None,
+        warning=delivered.warning if delivered else None,
+        remote_id=delivered.remote_id if delivered else None,
+        remote_url=delivered.remote_url if delivered else None,
         memo={**delivery.memo, **outcome.memo},
         attempt=Attempt(
             number=number,
