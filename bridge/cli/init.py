@@ -106,7 +106,7 @@ def _ask(question: _Question, value: str | None) -> str:
             return question.read(value)
         except typer.BadParameter as error:
             raise typer.BadParameter(error.message, param_hint=question.option) from error
-    if inputs.is_terminal():
+    if inputs.is_interactive():
         return str(typer.prompt(question.text, default=question.default, value_proc=question.read))
     if question.default is not None:
         return question.default
@@ -165,7 +165,7 @@ def _begin(
 ) -> None:
     """Ask for the missing answers, and write the first configuration of a folder."""
     kinds = {name: kind for name, kind in connectors().items() if kind.starter()}
-    if inputs.is_terminal() and connector is None:
+    if inputs.is_interactive() and connector is None:
         output.say("Where do the leads go?")
         output.show_columns([[name, does(kind)] for name, kind in kinds.items()], "  ")
     named = _ask(_Question("Connector", "--connector", _one_of(kinds), "http"), connector)

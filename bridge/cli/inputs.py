@@ -219,12 +219,12 @@ def confirm(question: str, *, yes: bool) -> None:
     """Ask a question in a terminal, and end the command unless the answer is yes; `yes` answers it beforehand."""
     if yes:
         return
-    if not is_terminal():
+    if not is_interactive():
         raise typer.BadParameter(f"{question} Confirm with --yes, because this is not a terminal")
     typer.confirm(question, abort=True, err=True)
 
 
-def is_terminal() -> bool:
+def is_interactive() -> bool:
     """Return True if a person can answer a question."""
     return sys.stdin.isatty()
 

@@ -21,9 +21,9 @@ from bridge.operations.expectations import (
     Result,
     RouteCoverage,
     cover,
-    percent,
     run_tests,
     totals,
+    whole_percent,
 )
 
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -218,7 +218,7 @@ def _show_coverage(covered: Sequence[RouteCoverage]) -> None:
             "chatbot": each.chatbot,
             "route": each.route,
             "tests": each.tests or "none",
-            "fields": f"{each.expected} of {each.fields} ({percent(each.expected, each.fields)}%)",
+            "fields": f"{each.expected} of {each.fields} ({whole_percent(each.expected, each.fields)}%)",
             "expected by no test": list(each.unexpected),
         }
         for each in covered
@@ -232,4 +232,4 @@ def _show_coverage(covered: Sequence[RouteCoverage]) -> None:
 
 
 def _share(what: str, part: int, whole: int) -> str:
-    return f"{part} of {whole} {what} ({percent(part, whole)}%)"
+    return f"{part} of {whole} {what} ({whole_percent(part, whole)}%)"

@@ -8,12 +8,7 @@ import re
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from bridge.config.model import Ack, Ending
 from bridge.config.setting_types import (
@@ -24,6 +19,7 @@ from bridge.config.setting_types import (
     ListenSetting,
     PositiveDuration,
     SecretText,
+    SecretTexts,
     SerialNumber,
     StrictModel,
     TextSetting,
@@ -119,9 +115,7 @@ class StorePart(StrictModel):
         description="`sqlite:///PATH` or `postgresql://user:password@host/database`. A relative path starts at the "
         "working directory.",
     )
-    encryption_keys: Annotated[
-        list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)
-    ] = Field(
+    encryption_keys: SecretTexts = Field(
         default=[],
         description="Encryption keys of the store and the spool: the first encrypts, all decrypt. Each is 32 random "
         "bytes in base64; `openssl rand -base64 32` makes one. Without a key nothing is encrypted. To change the "
@@ -168,13 +162,11 @@ class StorePart(StrictModel):
 class AlertsPart(StrictModel):
     """Alerts to people."""
 
-    to: Annotated[list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)] = (
-        Field(
-            default=[],
-            description="Apprise URLs of the receivers (mail, Slack, Teams, Telegram, ntfy and many more); without "
-            "one no alerts are sent. Such a URL is a secret. Test it with `leadbridge alerts test`.",
-            examples=[["${ALERT_URL}"]],
-        )
+    to: SecretTexts = Field(
+        default=[],
+        description="Apprise URLs of the receivers (mail, Slack, Teams, Telegram, ntfy and many more); without "
+        "one no alerts are sent. Such a URL is a secret. Test it with `leadbridge alerts test`.",
+        examples=[["${ALERT_URL}"]],
     )
     oldest: PositiveDuration = parsed_setting(
         "15m", parse_duration, "Time that a lead may wait before an alert is sent.", "5m"
@@ -187,13 +179,11 @@ class AlertsPart(StrictModel):
 class ReportPart(StrictModel):
     """A weekly report about leads, by e-mail or to a chat."""
 
-    to: Annotated[list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)] = (
-        Field(
-            min_length=1,
-            description="Apprise URLs of the receivers, as in `alerts.to`. Such a URL is a secret. Send the report now "
-            "with `leadbridge report NAME --send`.",
-            examples=[["${ACME_REPORT_URL}"]],
-        )
+    to: SecretTexts = Field(
+        min_length=1,
+        description="Apprise URLs of the receivers, as in `alerts.to`. Such a URL is a secret. Send the report now "
+        "with `leadbridge report NAME --send`.",
+        examples=[["${ACME_REPORT_URL}"]],
     )
     chatbots: tuple[str, ...] | None = Field(
         default=None,
@@ -371,9 +361,7 @@ class ChatbotPart(StrictModel):
         "one here.",
         examples=["59001dd73709417321c58b11693183a2"],
     )
-    signing_keys: Annotated[
-        list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)
-    ] = Field(
+    signing_keys: SecretTexts = Field(
         default=[],
         description="Sign Key from the vendor. While a key is being changed, a list with the current key first.",
         examples=[["${ACME_SIGN_KEY}"]],

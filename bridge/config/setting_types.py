@@ -61,6 +61,7 @@ def parsed_setting(default: str, parse: Callable[[str], Any], description: str, 
 
 TextSetting = Annotated[str, BeforeValidator(_as_written, json_schema_input_type=str | int)]
 SecretText = Annotated[SecretStr, BeforeValidator(_as_written, json_schema_input_type=str | int)]
+SecretTexts = Annotated[list[SecretText], BeforeValidator(as_list, json_schema_input_type=list[str | int] | str | int)]
 SerialNumber = Annotated[TextSetting, StringConstraints(min_length=1), AfterValidator(_stripped)]
 DestinationName = Annotated[str, BeforeValidator(_one_destination, json_schema_input_type=str | int)]
 EventType = Literal["Lead", "Appointment"]

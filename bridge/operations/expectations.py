@@ -219,7 +219,7 @@ def totals(covered: Sequence[RouteCoverage]) -> Totals:
     )
 
 
-def percent(part: int, whole: int) -> int:
+def whole_percent(part: int, whole: int) -> int:
     """Return a share in per cent, rounded down, so that 100 means all; a share of zero is all."""
     return 100 * part // whole if whole else 100
 

@@ -22,7 +22,7 @@ from connectors.hubspot.answers import (
 from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.remarks import BODIES, HubSpotActivity, mark_reader
-from connectors.hubspot.requests import ALONE, HubSpotRequest
+from connectors.hubspot.requests import ALONE
 
 _SHARE_FOR_LOOKING = 0.5  # of the time for a `deliver`; contacts not looked up by then are left for later
 _MOST = 100  # inputs of a batch
@@ -117,7 +117,7 @@ class Lookup:
         ids = list(dict.fromkeys(each for of_contact in sorted(newest.values(), key=len) for each in of_contact))
         for start in range(0, len(ids), _MOST):
             chunk = ids[start : start + _MOST]
-            answer = await self._call(self._client.requests.read(kind, chunk, BODIES[kind]))
+            answer = await self._client.result(self._client.requests.read(kind, chunk, BODIES[kind]))
             read = read_values(answer, BODIES[kind]) if isinstance(answer, Answer) else answer
             if isinstance(read, Retry):
                 return read
@@ -146,7 +146,7 @@ class Lookup:
         listed: dict[str, list[str] | Retry] = {}
         asking: dict[str, str | None] = dict.fromkeys(contacts)
         for _ in range(_MOST_PAGES):
-            answer = await self._call(self._client.requests.associated(kind, asking))
+            answer = await self._client.result(self._client.requests.associated(kind, asking))
             pages = read_associated(answer, list(asking)) if isinstance(answer, Answer) else answer
             if isinstance(pages, Retry):
                 return pages
@@ -162,10 +162,6 @@ class Lookup:
             if not asking:
                 break
         return listed
-
-    async def _call(self, request: HubSpotRequest) -> Answer | Retry:
-        """Return a successful answer, or the outcome of its absence. No record is to blame."""
-        return await self._client.result(request)
 
 
 def _age(activity: str) -> tuple[int, str]:

@@ -189,7 +189,7 @@ class HubSpotRequests:
     def update(self, lead: Lead, found: str, by: str | None = None) -> HubSpotRequest:
         """Return the request that updates the record with an id, or with a value of the property `by`."""
         url = self._objects(lead.route.object, found, query=f"idProperty={by}" if by else "")
-        return HubSpotRequest("PATCH", url, _json({"properties": lead.properties}))
+        return HubSpotRequest("PATCH", url, orjson.dumps({"properties": lead.properties}))
 
     def search(self, name: str, value: str) -> HubSpotRequest:
         """Return the search for the oldest contact with this value of a property; of a phone in any usual notation."""
@@ -269,7 +269,7 @@ class HubSpotRequests:
     def add_to_list(self, list_id: str, contacts: Sequence[str]) -> HubSpotRequest:
         """Return the request that adds contacts to a static list; members stay members."""
         url = self._path("lists", list_id, "memberships", "add")
-        return HubSpotRequest("PUT", url, _json(contacts))
+        return HubSpotRequest("PUT", url, orjson.dumps(contacts))
 
     def properties(self, name: str) -> HubSpotRequest:
         """Return the request for the definitions of an object's properties."""
@@ -290,7 +290,7 @@ class HubSpotRequests:
         return URL(f"{self._origin}/crm/{start}{path}{'?' if query else ''}{query}", encoded=True)
 
     def _post(self, url: URL, document: object) -> HubSpotRequest:
-        return HubSpotRequest("POST", url, _json(document))
+        return HubSpotRequest("POST", url, orjson.dumps(document))
 
 
 def sent_items(request: HubSpotRequest) -> list[tuple[str, object]]:
@@ -370,7 +370,3 @@ def property_text(value: object) -> str:
         case list() | tuple():
             return ";".join(map(property_text, value))
     raise ExpressionError("a field is neither text, number, boolean nor a list of them")
-
-
-def _json(document: object) -> bytes:
-    return orjson.dumps(document)

@@ -133,7 +133,7 @@ def test_asks_first_and_does_nothing_where_nobody_can_answer(kept: "Place") -> N
 
 @pytest.mark.parametrize(("answer", "left"), [("n\n", 5), ("y\n", 3)])
 def test_in_a_terminal_it_asks(kept: "Place", monkeypatch: pytest.MonkeyPatch, answer: str, left: int) -> None:
-    monkeypatch.setattr("bridge.cli.inputs.is_terminal", lambda: True)
+    monkeypatch.setattr("bridge.cli.inputs.is_interactive", lambda: True)
 
     result = kept("erase", "--email", ANN, stdin=answer)
 

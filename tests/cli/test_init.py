@@ -82,7 +82,7 @@ def test_nothing_is_overwritten(place: "Place", name: str) -> None:
 
 
 def test_in_a_terminal_it_asks_until_the_answer_is_good(place: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "is_terminal", lambda: True)
+    monkeypatch.setattr(inputs, "is_interactive", lambda: True)
     answers = ["htpt", "http", "a b", "acme", " ", "0049", "crm.eu", "crm.example.com", "https://crm.example.com/${x}"]
 
     result = place("init", "new", stdin="\n".join([*answers, ""]))

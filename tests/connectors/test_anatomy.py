@@ -26,7 +26,6 @@ OWN: Final = {
         *("finder", "users", "duplicates"),  # the records that are found
         *("schema", "status_codes"),  # fields of an org, and its errors
     },
-    "gohighlevel": {"contacts"},  # lookups, writes and repairs of contacts
     "zoho": {"leads", "users"},  # reads, upserts and repairs of records
 }
 PURE: Final = (

@@ -182,7 +182,7 @@ def test_an_exact_test_looks_at_all_fields() -> None:
 
 @pytest.mark.parametrize(("part", "whole", "share"), [(0, 0, 100), (0, 3, 0), (199, 200, 99), (3, 3, 100)])
 def test_all_is_only_all(part: int, whole: int, share: int) -> None:
-    assert expectations.percent(part, whole) == share
+    assert expectations.whole_percent(part, whole) == share
 
 
 @given(st.text(), st.text())
