@@ -33,7 +33,7 @@ async def test_requests_of_a_client_are_released_after_its_key_was_corrected(
     await person.click(person.page.get_by_role("link", name=re.compile("^Problems")))
     refused = problem(person, "acme: requests in quarantine")
     await expect(refused).to_contain_text("none of the chatbot's signing keys fits their signature")
-    await expect(refused).to_contain_text("After a correction release them")
+    await expect(refused).to_contain_text("Correct it and release them")
     await person.click(refused.get_by_role("button", name="Release all …"))
     await expect(person.heading("Release 14 requests of acme?")).to_be_visible()
     await expect(person.page.locator("main")).to_contain_text("They are verified with today's keys first.")
