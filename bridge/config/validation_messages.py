@@ -95,9 +95,10 @@ class ErrorReporter:
                 self.findings.error(followed, place, f"has no value: give it one, or remove the key{why}")
                 return
             example = _example(self._fields(location)) if kind in _MAPS else ""
-            self.findings.error(
-                followed, node.place, f"must be a map such as {example}" if example else _message(error)
-            )
+            message = f"must be a map such as {example}" if example else _message(error)
+            if kind == "string_pattern_mismatch" and (field := self._fields(location[:-1]).get(last)):
+                message += f", as `{field.examples[0]}` does" if field.examples else ""
+            self.findings.error(followed, node.place, message)
 
     def _unknown(self, location: ConfigPath, key: str) -> str:
         known = [*self._fields(location[:-1]), *(self.also_known if len(location) == 1 else ())]
