@@ -23,6 +23,10 @@ LABEL org.opencontainers.image.title="Leadbridge" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/leadbridge/leadbridge" \
       org.opencontainers.image.documentation="https://github.com/leadbridge/leadbridge/tree/main/docs"
+# Python's image has the standard library without compiled modules, and nothing can write them later. So each start and
+# each health check would compile what it imports, which takes 0.3 s of a core.
+RUN python -m compileall -q -x '/(idlelib|site-packages|test|turtledemo)/' \
+    "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # The store is written to the working directory; nothing else is, so the rest may be mounted read-only.
 RUN mkdir -p /data /config && chown 10001:10001 /data
 ENV PATH=/venv/bin:$PATH \
