@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy.engine import make_url
 
 from bridge.admin.query_threads import QueryThreads
@@ -16,6 +17,9 @@ from bridge.store.sqlite import SqliteDriver
 from tests.folders import fast_folder
 
 ENGINES = ("sqlite", "postgresql")
+
+settings.register_profile("no wall clock", deadline=None)  # a busy machine is no fault of the program
+settings.load_profile("no wall clock")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -56,7 +56,7 @@ def test_the_api_does_what_its_document_says(described: Any, mode: GenerationMod
     for found in described.get_all_operations():
         strategy = found.ok().as_strategy(generation_mode=mode)
 
-        @settings(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=HEALTH)
+        @settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=HEALTH)
         @given(case=strategy)
         def ask(case: Any) -> None:
             # An empty list or object in the query is not sent at all: then nothing is wrong with the request.

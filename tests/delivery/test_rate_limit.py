@@ -49,7 +49,7 @@ def test_no_window_sees_more_than_the_limit_and_hardly_less(requests: int, per: 
 
 @each(LIMITS)
 @given(stalls=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.2, 0.6]), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per: float, stalls: list[float]) -> None:
     """As in a process that has to wait for its turn at the processor."""
     sent: list[float] = []
@@ -85,7 +85,7 @@ def test_what_is_held_up_before_it_is_sent_still_keeps_to_it(requests: int, per:
         max_size=20,
     )
 )
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_what_is_held_up_on_its_way_still_keeps_to_it_as_the_destination_counts(
     requests: int, per: float, ways: list[tuple[float, float, float, bool]]
 ) -> None:
@@ -175,7 +175,7 @@ def test_quick_answers_cost_none_of_the_rate_and_slow_ones_a_tenth(
 
 @each([limit for limit in LIMITS if limit[1] >= 2.0])
 @given(delays=st.lists(st.floats(0.0, MOST_SLACK * 0.99), min_size=1, max_size=20))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_requests_that_come_closer_on_their_way_still_keep_to_it(
     requests: int, per: float, delays: list[float]
 ) -> None:
@@ -186,7 +186,7 @@ def test_requests_that_come_closer_on_their_way_still_keep_to_it(
 
 @each(LIMITS)
 @given(owners=st.lists(st.tuples(st.integers(0, 40), st.floats(0.0, 2.0)), min_size=2, max_size=6))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_owners_one_after_the_other_keep_to_it_together(
     requests: int, per: float, owners: list[tuple[int, float]]
 ) -> None:

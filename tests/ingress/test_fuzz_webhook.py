@@ -203,7 +203,7 @@ def test_what_hypothesis_thinks_of(tmp_path: Path) -> None:
         serving = endpoint(tmp_path, said)
         client = Client(runner.run(serving.__aenter__()))
 
-        @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=250, suppress_health_check=list(HealthCheck), database=None)
         @given(body=_BODIES, header=st.binary(max_size=120) | st.none())
         @example(body=b"", header=None)
         @example(body=b'{"SerialNumber":"\\ud800"}', header=None)

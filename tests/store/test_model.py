@@ -358,7 +358,7 @@ class OnEncryptedPostgresql(OnPostgresql):
 def case(machine: type[StoreModel], examples: int) -> Any:
     """Make a test of a state machine."""
     made: Any = type(machine.__name__, (machine,), {})
-    made.TestCase.settings = settings(max_examples=examples, stateful_step_count=30, deadline=None)
+    made.TestCase.settings = settings(max_examples=examples, stateful_step_count=30)
     return made.TestCase
 
 
