@@ -408,8 +408,8 @@ class RunSchema(ApiSchema):
     total: int
     done: int
     refused: int = Field(
-        description="Number of things left as they were: requests whose signature still does not hold or that also hold "
-        "leads of chatbots that the user may not change, and events that are still not recognised."
+        description="Number of things left as they were: requests whose signature still does not hold or that hold "
+        "leads of chatbots that the user may not change too, and events that are still not recognised."
     )
     error: str | None
 

@@ -46,7 +46,7 @@ class _Room:
 
 
 class Exchanges:
-    """Maker of the logs of one destination, and judge of what is kept of them.
+    """Maker of the logs of one destination. It decides which exchanges are kept.
 
     Each kind of attempt has its own room: attempts that were delivered, those with a warning, and those that failed, by
     what became of the delivery and by the reason and status. So the first attempts of a new cause are kept, and the

@@ -163,8 +163,8 @@ def compile_pattern(source: str) -> Pattern:
 
 
 def _compile(source: str) -> Pattern:
-    # 3 MB, with the library of C++, that only those who use patterns should pay. It has no annotations: `_Compiled` and
-    # `_Match` name what is used of it.
+    # Imported on use: with its C++ library it takes 3 MB, which a configuration without patterns does not need. The
+    # classes `_Compiled` and `_Match` stand in for its missing annotations.
     import re2  # type: ignore[import-untyped]  # noqa: PLC0415
 
     options = re2.Options()

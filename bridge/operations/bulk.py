@@ -33,7 +33,7 @@ class LeadSelection:
 
     act: BulkAction
     changed: Sequence[DeliveryRow]
-    """Deliveries that it would change, without those that are delivered."""
+    """Deliveries that it would change and that are not delivered."""
     delivered: Sequence[DeliveryRow]
     """Delivered ones: a replay sends them again, a discard leaves them alone."""
     idle: int
@@ -191,7 +191,7 @@ class Progress:
     done: int = 0
     """Number of deliveries that were changed."""
     refused: int = 0
-    """Number of those that stay as they were, because they cannot be changed."""
+    """Number of deliveries that cannot be changed."""
     ended: bool = False
 
 

@@ -257,7 +257,7 @@ def export_page(
     identity_key: bytes | None,
     known: AbstractSet[int] = frozenset(),
 ) -> ExportPage:
-    """Read a page of leads as `list_leads` does, without those that are `known` from pages before."""
+    """Read a page of leads as `list_leads` does, except the leads that are `known` from pages before."""
     found, following = found_events(connection, criteria, identity_key)
     rows = [row for row in found if row.seq not in known]
     seqs = [row.seq for row in rows]

@@ -1,4 +1,4 @@
-"""What tests of alerts and reports stand on."""
+"""Fixtures for tests of alerts and reports."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What tests of connectors stand on."""
+"""Fixtures for tests of connectors."""
 
 from collections.abc import AsyncIterator
 

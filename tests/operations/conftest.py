@@ -1,4 +1,4 @@
-"""What tests of operations stand on."""
+"""Fixtures for tests of operations."""
 
 import pytest
 from sqlalchemy import Connection

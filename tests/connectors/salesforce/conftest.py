@@ -1,4 +1,4 @@
-"""What tests of the Salesforce connector stand on."""
+"""Fixtures for tests of the Salesforce connector."""
 
 from collections.abc import AsyncIterator
 
