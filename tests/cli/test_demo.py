@@ -25,15 +25,20 @@ def test_the_demo_shows_both_crms_and_that_all_is_well() -> None:
     ) as process:
         assert process.stdout
         assert process.stderr
-        lines = []
-        while line := process.stdout.readline():
-            lines.append(line)
-            if "Ctrl-C ends it" in line:
-                break
-        shown = "".join(lines)
-        overview, page = (_read(re.search("Dashboard, .*: (.*)", shown), path) for path in ("api/overview", "leads"))
-        process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=60)
+        try:
+            lines = []
+            while line := process.stdout.readline():
+                lines.append(line)
+                if "Ctrl-C ends it" in line:
+                    break
+            shown = "".join(lines)
+            overview, page = (
+                _read(re.search("Dashboard, .*: (.*)", shown), path) for path in ("api/overview", "leads")
+            )
+            process.send_signal(signal.SIGINT)
+            rest, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, shown + errors
     assert not rest + errors
     assert json.loads(overview)["deliveries"]["delivered"] == 14
