@@ -39,6 +39,7 @@ async def selecting(person: Person) -> AsyncIterator[str]:
     await page.goto("/leads?state=dead&days=7")
     await page.get_by_label("Name of this view").fill("Lost this week")
     await page.get_by_role("button", name="Save the view").click()
+    await expect(page.get_by_role("link", name="Lost this week")).to_be_visible()
     await page.get_by_label("Select all").check()
     yield "leads-selected"
     await page.get_by_role("button", name="Replay …").click()

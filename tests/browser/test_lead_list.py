@@ -105,6 +105,7 @@ async def test_all_of_it_works_without_a_script(dashboard: Dashboard, browser: B
     await expect(page.get_by_text("Days begin at midnight, UTC.")).to_be_visible()
     await page.get_by_label("Name of this view").fill("Lost this week")
     await page.get_by_role("button", name="Save the view").click()
+    await expect(page.get_by_role("link", name="Lost this week")).to_be_visible()
     await page.goto("/leads")
     await page.get_by_role("link", name="Lost this week").click()
     await expect(page.locator("main tbody tr")).to_have_count(2)
