@@ -65,7 +65,7 @@ class Exchange:
 
 
 class _Call(NamedTuple):
-    """A request with its result, of long bodies the beginning. Texts are made only of what is kept."""
+    """A request with its result. Of a long body, only the beginning is kept. A text is made only when it is read."""
 
     method: str
     url: URL

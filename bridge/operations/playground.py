@@ -99,7 +99,7 @@ class FieldDifference:
 
 
 def differences(before: TrialResult, after: TrialResult) -> list[FieldDifference]:
-    """Return each field of both records, in the order of the second one, those that only the first one has at last."""
+    """Return the fields of the second record in their order, then those of the first record alone."""
     was, now = (each.result.fields or {} if each.result else {} for each in (before, after))
     return [FieldDifference(name, was.get(name), now.get(name)) for name in dict.fromkeys([*now, *was])]
 

@@ -203,7 +203,7 @@ class PastPause:
 
 
 def keep_pause(connection: Connection, name: str, now: float, *, by: str | None = None) -> None:
-    """Keep the current pause of a lane as one that is over.
+    """Keep the current pause of a lane as a past one.
 
     Args:
         connection: In the transaction that ends or replaces the pause.

@@ -227,7 +227,7 @@ class KeptSelection:
     room: Room | None = None
     """For requests only."""
     ids: tuple[int, ...] | None = None
-    """For requests only: the ids of those that were selected."""
+    """For requests only: the selected ids."""
     chatbots: frozenset[str] | None = None
     """The only chatbots whose things the acting person may change; None for all."""
 

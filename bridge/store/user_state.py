@@ -109,7 +109,7 @@ def save_view(connection: Connection, owner: str, view: View) -> None:
     mine = views.c.owner == owner
     connection.execute(update(views).where(mine, views.c.name == view.name).values(query=view.query))
     if connection.execute(select(func.count()).where(mine)).scalar_one() > VIEWS_LIMIT:
-        raise ConflictError(f"You have {VIEWS_LIMIT} views already. Delete one that you no longer need.")
+        raise ConflictError(f"You have {VIEWS_LIMIT} views already. Delete one first.")
 
 
 def delete_view(connection: Connection, owner: str, name: str) -> None:
