@@ -65,7 +65,7 @@ class Exchange:
 
 
 class _Call(NamedTuple):
-    """A request with its result. Of a long body, only the beginning is kept. A text is made only when it is read."""
+    """A request with its result. Of a long body, only the beginning is kept. Texts are made for kept exchanges only."""
 
     method: str
     url: URL
