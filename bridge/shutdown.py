@@ -58,11 +58,15 @@ class Shutdown:
         self._stack.push_async_callback(self._end, name, step, most, MARGIN_SECONDS if store else STORE_SECONDS)
 
     async def leave(self) -> None:
-        """End the process if a thread or a task is left, for which Python would wait. Call it after the stack."""
+        """End the process if a thread or a task is left, for which Python would wait. Call it after the stack.
+
+        A thread may be reading thousands of changed files, for a reload that nobody needs any more.
+        """
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for each in tasks:
             each.cancel()
-        late = (await asyncio.wait(tasks, timeout=LEAST_SECONDS))[1] if tasks else ()
+        threads = asyncio.ensure_future(self._loop.shutdown_default_executor())
+        _, late = await asyncio.wait({*tasks, threads}, timeout=LEAST_SECONDS)
         if late or self.cut_off:
             # The log is written in the next turn of the loop.
             await asyncio.sleep(0)

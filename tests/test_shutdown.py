@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -76,3 +77,21 @@ async def test_a_step_may_have_a_bound_of_its_own_and_its_failure_is_raised() ->
         await stack.aclose()
     assert made.cut_off == ["stuck"]
     assert loop.time() - began < 5
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_thread_that_still_works_keeps_no_process_alive(busy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutdown, "LEAST_SECONDS", 0.2)
+    ended: list[int] = []
+    monkeypatch.setattr("os._exit", ended.append)
+    over = threading.Event()
+    work = asyncio.get_running_loop().run_in_executor(None, over.wait)
+    if not busy:
+        over.set()
+        await work
+    async with contextlib.AsyncExitStack() as stack:
+        made = Shutdown(stack)
+    work.cancel()
+    await made.leave()
+    over.set()
+    assert ended == ([0] if busy else [])
