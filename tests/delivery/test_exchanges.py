@@ -125,7 +125,7 @@ async def test_a_connector_that_sends_nothing_leaves_nothing(store: SqlStore, dr
 async def test_under_load_only_some_delivered_attempts_keep_theirs(
     store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that failed, or has a warning, does not compete with them."""
+    """A failed attempt, or one with a warning, has room of its own."""
     monkeypatch.setattr("bridge.delivery.exchanges.BURST", 2.0)
     await store.accept([routed("crm", Email=f"{number}@example.com") for number in range(6)])
     rig = Rig(store, driver, concurrency=1)

@@ -122,7 +122,7 @@ class Batches:
         return self._write(kind, plans, version, times)
 
     def read(self, kind: ObjectType, document: Mapping[str, Any], version: Version, times: Mapping[str, str]) -> Reply:
-        """Return records; those that do not exist are in one error."""
+        """Return the records, and one error that names all missing ones."""
         inputs = read_inputs(document, "id")
         by = read_text(document, "idProperty")
         wanted = read_texts(document, "properties")
