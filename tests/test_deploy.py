@@ -500,3 +500,10 @@ def test_windows_is_refused_in_one_sentence() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "Windows is not supported" in done.stderr
+
+
+def test_no_tracked_file_is_large() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    sizes = {name: (ROOT / name).stat().st_size for name in listed.split("\0") if name and (ROOT / name).is_file()}
+    assert len(sizes) > 100
+    assert {name: size for name, size in sizes.items() if size > 500_000 and not name.endswith(".lock")} == {}
