@@ -35,9 +35,9 @@ async def main() -> None:
             browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = await browser.new_page(base_url=agency.url, viewport=WINDOW)
             await Person(page).log_in()
-            for name, path in addresses(agency).items():
+            for picture, path in addresses(agency).items():
                 await page.goto(path)
-                await page.screenshot(path=FOLDER / f"{name}.png")
+                await page.screenshot(path=FOLDER / f"{picture}.png")
             await browser.close()
 
 
