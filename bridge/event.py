@@ -130,7 +130,7 @@ def decode(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _encodable(javascript_json.parse(body))
+        return encodable(javascript_json.parse(body))
 
 
 def fields_of(document: Any) -> dict[str, Any] | None:
@@ -207,11 +207,15 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _encodable(value: Any) -> Any:
+def encodable(value: Any) -> Any:
+    """Return a JSON value with U+FFFD for each half of an emoji, which UTF-8 cannot hold, also in names.
+
+    Events are read with it, and results of templates and mappings pass it, so connectors never see such a character.
+    """
     if isinstance(value, str):
-        return _LONE_SURROGATE.sub("\ufffd", value)
+        return value if value.isascii() else _LONE_SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):
-        return [_encodable(item) for item in value]
+        return [encodable(item) for item in value]
     if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
+        return {encodable(key): encodable(item) for key, item in value.items()}
     return value

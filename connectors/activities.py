@@ -243,8 +243,8 @@ def appointment_title(event: Mapping[str, Any]) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Return a text with single blanks between its words, without halves of emoji, which UTF-8 cannot hold."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    """Return a text with single blanks between its words."""
+    return " ".join(text.split())
 
 
 def event_time(event: Mapping[str, Any], now: float) -> datetime:

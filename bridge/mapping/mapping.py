@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from bridge.errors import LeadbridgeError, did_you_mean
-from bridge.event import EVENT_FIELDS, Event, timestamp
+from bridge.event import EVENT_FIELDS, Event, encodable, timestamp
 from bridge.mapping import budget
 from bridge.mapping.budget import FIELD_TEXT, RECORD_TEXT, Budget, LimitError, spending
 from bridge.mapping.expressions.sandbox import TEXT_METHODS
@@ -146,7 +146,8 @@ class _Field:
                     trace.append(TraceStep(label, value))
         except Exception as error:  # noqa: BLE001 - whatever the values make of it is the mapping's failure
             raise self._failure(label, error) from None
-        return self._replace_empty(value, trace) if _is_empty(value) else value
+        # Constants of the configuration and transforms of plug-ins may hold half an emoji; the event's values do not.
+        return encodable(self._replace_empty(value, trace) if _is_empty(value) else value)
 
     def _replace_empty(self, value: Any, trace: list[TraceStep] | None) -> Any:
         """Return the default or another replacement of an empty value."""

@@ -72,7 +72,7 @@ class Address:
             return self.fixed
         parts = [self._texts[0]]
         for value, text in zip(self._values, self._texts[1:], strict=True):
-            parts += (quote(value(variables), safe="", errors="replace"), text)
+            parts += (quote(value(variables), safe=""), text)
         _check_segments(parts)
         return URL("".join(parts), encoded=True)
 

@@ -89,7 +89,7 @@ class Body:
         return b"%b[%b]%b" % (self._before, b",".join(parts), self._after)
 
     def _rendered(self, text: str) -> bytes:
-        body = text.encode("utf-8", "replace")
+        body = text.encode()
         if self.content_type and _is_json(self.content_type):
             try:
                 orjson.loads(body)
@@ -204,7 +204,7 @@ def _fields_as_json(record: Record) -> bytes:
 def _as_json(document: Any) -> bytes:
     try:
         return orjson.dumps(document)
-    except TypeError:  # a whole number of more than 64 bits, half an emoji, or a mapping that is no dict
+    except TypeError:  # a whole number of more than 64 bits, or a mapping that is no dict
         return _lenient_json(document)
 
 
@@ -218,7 +218,7 @@ def _lenient_json(document: Any) -> bytes:
 
 def _fields_as_form(record: Record) -> bytes:
     pairs = [(name, _form_text(each)) for name, value in record.fields.items() for each in _form_values(value)]
-    return urlencode(pairs, errors="replace").encode()
+    return urlencode(pairs).encode()
 
 
 def _form_values(value: object) -> Sequence[object]:

@@ -92,7 +92,7 @@ class JsonApi:
         if document is not None:
             try:
                 body = orjson.dumps(document)
-            except TypeError:  # a whole number of more than 64 bits, half an emoji
+            except TypeError:  # a whole number of more than 64 bits
                 return Rejected(Reason.MAPPING, "the fields hold a value that JSON does not have", Blame.BATCH)
             sent["Content-Type"] = "application/json"
         result = await self._session.send(method, url, sent, body)

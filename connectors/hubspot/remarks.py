@@ -191,8 +191,7 @@ def _meeting(start: datetime, end: datetime, title: str, body: str) -> dict[str,
 def _body(text: str, mark: str) -> tuple[str, bool]:
     """Return the text as HTML, the format of bodies, with the mark; and whether it was cut."""
     end = f"{'<br><br>' if text else ''}<small>{mark}</small>"
-    sendable = text.encode("utf-8", "replace").decode()
-    whole = html.escape(sendable.replace("\r\n", "\n"), quote=False).replace("\n", "<br>")
+    whole = html.escape(text.replace("\r\n", "\n"), quote=False).replace("\n", "<br>")
     room = _LONGEST - len(end)
     if len(whole) <= room:
         return whole + end, False

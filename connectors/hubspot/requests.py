@@ -360,7 +360,7 @@ def property_text(value: object) -> str:
         case None:
             return ""
         case str():
-            return value.encode("utf-8", "replace").decode()  # JSON cannot hold half an emoji
+            return value
         case bool():
             return "true" if value else "false"
         case int():

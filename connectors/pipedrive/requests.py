@@ -145,10 +145,10 @@ def _held_fields(held: Mapping[str, Any]) -> dict[str, Any]:
 
 def _title(title: str, record: Record) -> str:
     text = " ".join(title.split()) or str(record.fields.get("name") or "Chat")
-    return text.encode("utf-8", "replace").decode()[:_LONGEST_TITLE]
+    return text[:_LONGEST_TITLE]
 
 
 def _html(activity: Activity) -> str:
     """Return the text with its mark as HTML."""
-    text = activity.text.encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
+    text = activity.text[:_LONGEST_TEXT]
     return "<br>".join(escape(each) for each in (*text.splitlines(), activity.mark))

@@ -8,11 +8,6 @@ def as_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def drop_surrogates(text: str) -> str:
-    """Return the text without halves of emoji, which UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()
-
-
 def cut(text: str, longest: int) -> str:
     """Return a text cut to a number of characters as Salesforce counts them: an emoji is two (UTF-16)."""
     return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", "ignore")

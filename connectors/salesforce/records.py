@@ -12,7 +12,7 @@ from connectors.base import ExpressionError, Reason, Record, Rejected
 from connectors.event_text import Sources
 from connectors.ownership import OwnerChoice
 from connectors.record import writable_fields
-from connectors.salesforce.descriptions import append_texts, as_text, cut, drop_surrogates, units
+from connectors.salesforce.descriptions import append_texts, as_text, cut, units
 from connectors.salesforce.schema import ObjectSchema
 from connectors.salesforce.settings import SalesforceRoute
 
@@ -265,9 +265,9 @@ class Rows:
             self._owners.text(setting, record, name) if setting else "" for name, setting in owners.items()
         )
         return {
-            "remark": drop_surrogates(remark),
+            "remark": remark,
             "appointment": plan,
-            "subject": drop_surrogates(self._sources.words(task.subject, event)) if task else "",
+            "subject": self._sources.words(task.subject, event) if task else "",
             "owner_texts": (first, second),
         }
 
@@ -279,7 +279,7 @@ def external_key(record: Record) -> str:
     """
     route: SalesforceRoute = record.route  # type: ignore[assignment]  # the bridge passes the connector's own model
     mapped = next((value for name, value in record.fields.items() if _is_key(name, route)), None)
-    return drop_surrogates(as_text(mapped)).strip() or record.id
+    return as_text(mapped).strip() or record.id
 
 
 def body(row: Row, existing: Existing | None, shape: ObjectSchema | None) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -363,7 +363,7 @@ def _once(mapped: Mapping[str, Any], route: SalesforceRoute) -> tuple[dict[str, 
         elif name.lower() in (each.lower() for each in fields):
             warnings.append(f"{name} is also mapped in another spelling and left out; remove one from fields")
         else:
-            fields[name] = drop_surrogates(value) if isinstance(value, str) else value
+            fields[name] = value
     return fields, tuple(warnings)
 
 
@@ -392,7 +392,7 @@ def fallbacks(route: SalesforceRoute, fields: Mapping[str, Any], event: Mapping[
         last = as_text(event.get("LastName")).strip()
         local = as_text(event.get("Email")).partition("@")[0].strip()
         phone = as_text(event.get("PhoneNumber")).strip()
-        found["LastName"] = cut(drop_surrogates(last or first or local or phone or route.last_name), 80)
+        found["LastName"] = cut(last or first or local or phone or route.last_name, 80)
         if not last and first:  # otherwise the lead would be called David David
             found |= {name: None for name in fields if name.lower() == "firstname"}
     if kind == "lead" and "company" not in given:

@@ -168,7 +168,7 @@ class Subject(Generic[FakeT]):
             "Email": f"lead{number}@example.com",
             "PhoneNumber": f"+34600000{number:03}",
             "CreateTime": "2026-11-24T10:00:00Z",
-            "Content": f'asks for "a quote" & <b>more</b>, number {number}',
+            "Content": f'asks for "a quote" & <b>more</b>, number {number} \U0001f642 \ufffd',  # half an emoji, as mapped
             "SessionID": 1000 + number,
             "URI": "www.example.com",
         }

@@ -3,12 +3,13 @@
 import time
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge.event import EVENT_FIELDS, Event, EventState, Form
+from bridge.event import EVENT_FIELDS, Event, EventState, Form, restore
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_form import FieldForm
 from bridge.mapping.mapping import (
@@ -71,6 +72,37 @@ def test_the_variables_of_an_event() -> None:
     assert found["event"] == {"id": "0f" * 16, "received_at": "2023-11-14T22:13:20.250Z"}
     assert set(found["event"]) == EVENT_NAME_MEMBERS["event"]
     assert found["chatbot"] == "acme"
+
+
+def test_half_an_emoji_is_replaced_once_and_the_payload_stays() -> None:
+    payload = rb'{"Type":"Lead","Email":"a@b.co","FirstName":"Ann\ud83d","Content":"\ude00 x \ud83d\ude42","\ud83d":1}'
+    restored = restore("0f" * 16, "acme", payload, 0.0)
+    variables = event_variables(restored)
+    fields = {"name": "FirstName", "text": "{{ FirstName }}, {{ Content }}", "short": {"from": "Content"}}
+    made = compiled(fields).apply(variables)
+    assert made == {"name": "Ann\ufffd", "text": "Ann\ufffd, \ufffd x \U0001f642", "short": "\ufffd x \U0001f642"}
+    assert orjson.loads(orjson.dumps([made, variables])) == [made, variables]
+    assert restored.payload is payload
+
+
+def test_half_an_emoji_of_the_configuration_or_a_plug_in_is_replaced_too() -> None:
+    def cut(value: str) -> Any:
+        return [f"{value[:1]}\ud83d", {"\ud83d": "\ude00"}]
+
+    mine = {**BUILTIN, "mine": Transform("mine", "Mine.", lambda: cut)}
+    fields = {
+        "constant": {"value": "x\ud83d"},
+        "literal": '{{ "\\ud83d" }}{{ Email }}',
+        "mine": {"from": "Email", "transform": ["mine"]},
+    }
+    mapping = compiled(fields, mine)
+    made = mapping.apply(event_variables(event()))
+    assert made == {
+        "constant": "x\ufffd",
+        "literal": "\ufffdTest@QQ.com",
+        "mine": ["T\ufffd", {"\ufffd": "\ufffd"}],
+    }
+    assert {each.field: each.value for each in mapping.trace(event_variables(event()))} == made
 
 
 def test_an_unrecognised_event_has_all_variables_too() -> None:

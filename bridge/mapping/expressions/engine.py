@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from jinja2 import TemplateError, Undefined, nodes
 
+from bridge.event import encodable
 from bridge.mapping.budget import Budget, LimitError, budget_in_force, spending
 from bridge.mapping.expressions.check import BARE, ExpressionCheck, parse_source
 from bridge.mapping.expressions.filters import join_few_pieces, join_pieces, materialized
@@ -127,11 +128,13 @@ class JinjaExpressions:
         def render(values: Mapping[str, Any]) -> str:
             try:
                 if not takes_steps or budget_in_force():
-                    return join(root(RenderContext(values, sandbox)))
-                with spending(Budget()):
-                    return join(root(RenderContext(values, sandbox)))
+                    text = join(root(RenderContext(values, sandbox)))
+                else:
+                    with spending(Budget()):
+                        text = join(root(RenderContext(values, sandbox)))
             except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
                 raise _failure(error, root, lines) from None
+            return text if text.isascii() else str(encodable(text))  # a literal may be half an emoji
 
         return render
 

@@ -60,7 +60,6 @@ def test_paths_of_both_kinds_of_versions() -> None:
         (7.0, "7"),
         (7.25, "7.25"),
         (["a", 2], "a;2"),
-        ("\ud83d", "?"),
     ],
 )
 def test_values_are_text(value: object, text: str) -> None:
