@@ -7,6 +7,7 @@ socket that is about to connect (`guarded_sockets`); no spelling of a URL and no
 configuration alone.
 """
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable
@@ -128,18 +129,29 @@ class GuardedResolver(AbstractResolver):
 
     A public name with a private address among its answers is an attack (DNS rebinding) or a mistake, so the whole name
     is refused. aiohttp does not ask a resolver about addresses that are written out in a URL.
+
+    Args:
+        resolver: Looks names up.
+        allow_private: True if names may have private addresses.
+        within: Seconds that a lookup may take; None for no limit.
     """
 
-    def __init__(self, resolver: AbstractResolver, *, allow_private: bool) -> None:
+    def __init__(self, resolver: AbstractResolver, *, allow_private: bool, within: float | None = None) -> None:
         self._resolver = resolver
         self._allow_private = allow_private
+        self._within = within
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Look up the name. Raises OSError if the lookup fails, `AddressRefused` if an address is forbidden."""
+        """Look up the name.
+
+        Raises:
+            OSError: The lookup fails; TimeoutError if it takes too long, `AddressRefused` if an address is forbidden.
+        """
         try:
-            found = await self._resolver.resolve(host, port, family)
+            async with asyncio.timeout(self._within):
+                found = await self._resolver.resolve(host, port, family)
         except UnicodeError as error:  # an over-long or empty label, which Python refuses before the lookup
             raise OSError(errno.EINVAL, "not a host name") from error
         for each in found:

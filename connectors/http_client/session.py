@@ -75,9 +75,10 @@ class HttpSession:
         self._resolver = resolver
         total = context.timeout * _SHARE_OF_TIMEOUT
         # Shorter than the total, to distinguish a call without a connection from one that was sent.
-        connect = min(_CONNECT_TIMEOUT, total * _SHARE_FOR_CONNECTING)
+        self._connect = min(_CONNECT_TIMEOUT, total * _SHARE_FOR_CONNECTING)
+        # aiohttp's `connect` would count the wait for a free connection, which says nothing of the destination.
         # aiohttp rounds time-outs over 5 s up to a whole second of its clock unless configured otherwise.
-        self._timeout = aiohttp.ClientTimeout(total, connect, ceil_threshold=math.inf)
+        self._timeout = aiohttp.ClientTimeout(total, sock_connect=self._connect, ceil_threshold=math.inf)
         self._retrying = AsyncRetrying(
             sleep=sleep,
             stop=stop_after_attempt(_QUICK_TRIES) | stop_after_delay(_QUICK),
@@ -157,7 +158,7 @@ class HttpSession:
             limit=self._concurrency,
             keepalive_timeout=_KEEP_IDLE,
             ssl=context or True,
-            resolver=GuardedResolver(self._resolver, allow_private=allow_private),
+            resolver=GuardedResolver(self._resolver, allow_private=allow_private, within=self._connect),
             socket_factory=guarded_sockets(allow_private=allow_private),
         )
         return aiohttp.ClientSession(

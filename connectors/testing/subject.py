@@ -159,7 +159,10 @@ class Subject(Generic[FakeT]):
         return {}
 
     def event(self, number: int) -> Mapping[str, Any]:
-        """Return the event of a lead, by the sender's names."""
+        """Return the event of a lead, by the sender's names.
+
+        Its text ends as one does that was cut inside an emoji: the bridge replaces the half with U+FFFD.
+        """
         return {
             "SerialNumber": "59001dd73709417321c58b11693183a2",
             "Type": "Lead",
@@ -168,7 +171,7 @@ class Subject(Generic[FakeT]):
             "Email": f"lead{number}@example.com",
             "PhoneNumber": f"+34600000{number:03}",
             "CreateTime": "2026-11-24T10:00:00Z",
-            "Content": f'asks for "a quote" & <b>more</b>, number {number} \U0001f642 \ufffd',  # half an emoji, as mapped
+            "Content": f'asks for "a quote" & <b>more</b>, number {number} \U0001f642 \ufffd',
             "SessionID": 1000 + number,
             "URI": "www.example.com",
         }

@@ -313,6 +313,24 @@ async def test_a_connection_that_is_not_made_in_time_was_not_sent() -> None:
     assert (failure.outcome.reason, failure.outcome.blame) == (Reason.UNREACHABLE, Blame.DESTINATION)
 
 
+async def test_the_wait_for_a_free_connection_is_not_counted_as_an_attempt_to_connect() -> None:
+    """The only connection is busy with a slow answer: the destination can be reached, so its lane need not pause."""
+
+    async def silent(_: bytes, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with raw_server(silent) as raw:
+        made = HttpSession(NetworkSettings(allow_private=True), context(timeout=0.4, concurrency=1))
+        try:
+            results = await asyncio.gather(*(made.send("POST", URL(raw.url), {}, b"{}") for _ in range(3)))
+        finally:
+            await made.close()
+    outcomes = [failed(each).outcome for each in results]
+    assert [each.reason for each in outcomes] == [Reason.TIMEOUT] * 3
+    assert Blame.DESTINATION not in [each.blame for each in outcomes]
+    assert raw.connections == 1
+
+
 async def test_proxies_of_the_environment_are_not_used(crm: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async with raw_server(answers(b"200 OK")) as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
