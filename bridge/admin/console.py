@@ -21,6 +21,7 @@ from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, QueryThreads
 from bridge.admin.reconcile import ReconcileEndpoints
 from bridge.admin.responses import JSON_TYPE, refusal_response
+from bridge.alerts.reporter import Reporter
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
@@ -53,7 +54,7 @@ class Console:
             api,
             LeadExports(query_threads, audit, config),
             ActionEndpoints(query_threads, audit, self._runs, config, clock),
-            ProblemEndpoints(api, self._runs, clock),
+            ProblemEndpoints(api, self._runs, Reporter(config, store, query_threads.ask, clock), clock),
             ReconcileEndpoints(api, self._inquiries, clock),
         )
         pages = Pages(groups, gate, Rendering(), self._dry_runs, clock)

@@ -13,12 +13,17 @@ from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import BulkRuns, run_schema
 from bridge.admin.presentation import optional_timestamp
 from bridge.admin.query_threads import Query
+from bridge.alerts.reporter import Reporter
+from bridge.errors import ConflictError
 from bridge.event import timestamp
 from bridge.operations import acknowledgement
 from bridge.operations.acknowledgement import ProblemList, named_problem, sort_problems
+from bridge.operations.audit import ActionResult
 from bridge.operations.problems import Problem, Sample, find_problems, sampled
 from bridge.operations.recovery import Recovery
+from bridge.operations.report import take_left
 from bridge.store.quarantine import KeptSelection
+from bridge.store.report_log import ReportRow
 from bridge.store.user_state import Acknowledgement
 
 RECENT_SECONDS = 10.0
@@ -32,9 +37,10 @@ Scope = frozenset[str] | None
 class ProblemEndpoints:
     """The endpoints; any number of calls in parallel."""
 
-    def __init__(self, api: ReadEndpoints, runs: BulkRuns, clock: Callable[[], float]) -> None:
+    def __init__(self, api: ReadEndpoints, runs: BulkRuns, reporter: Reporter, clock: Callable[[], float]) -> None:
         self._api = api
         self._runs = runs
+        self._reporter = reporter
         self._clock = clock
         self._read: dict[Scope, tuple[float, list[Problem]]] = {}
         """Time of the last reading of the open problems of each reader, and the problems."""
@@ -85,6 +91,16 @@ class ProblemEndpoints:
                 scoped=True,
             ),
             Endpoint("POST", recovery, recover, begun, schemas.RunSchema, self.recover, operator, scoped=True),
+            Endpoint(
+                "POST",
+                "/api/reports/{name}/send",
+                "Send a report to the receivers that have not got it.",
+                request_schemas.ReportNameRequest,
+                done,
+                self.send_report,
+                operator,
+                (404,),
+            ),
         ]
 
     # -- queries that pages use too
@@ -167,6 +183,22 @@ class ProblemEndpoints:
     async def recover(self, caller: Caller, request: request_schemas.RecoveryRunRequest) -> schemas.RunSchema:
         """Begin a recovery in the background."""
         return run_schema(await self._runs.begin(caller, self._recovery(caller, request), request.through))
+
+    async def send_report(
+        self, caller: Caller, request: request_schemas.ReportNameRequest
+    ) -> schemas.ActionResultSchema:
+        """Send a report that was noted, and has not reached all its receivers, to these."""
+        who, config, now, taken = caller.who(), self._api.config(), self._clock(), list[ReportRow]()
+
+        def take(connection: Connection) -> ActionResult:
+            row, result = take_left(connection, who, request.name, config, now)
+            taken.append(row)
+            return result
+
+        done = await self._api.audit.change(take)
+        if failures := await self._reporter.send_left(taken[-1]):
+            raise ConflictError("; ".join(f"{label}: {failure}" for label, failure in failures.items()))
+        return schemas.ActionResultSchema(message=done.message)
 
     def _recovery(self, caller: Caller, request: request_schemas.RecoveryRequest) -> Recovery:
         ids = None if request.ids is None else tuple(request.ids)

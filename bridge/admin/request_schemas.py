@@ -268,6 +268,12 @@ class LaneRequest(ApiRequest):
     name: Name
 
 
+class ReportNameRequest(ApiRequest):
+    """Request about a configured report."""
+
+    name: Name
+
+
 class PauseRequest(LaneRequest):
     """Request to pause a lane."""
 

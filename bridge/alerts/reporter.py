@@ -1,14 +1,13 @@
 """Sends the configured reports when they are due. Runs beside the traffic, in each process.
 
-The store remembers for which time each receiver has got a report, so a report is sent once, also by several processes
-and across restarts. A report that was due while no process ran is sent late, and only the newest one. A receiver that
-does not take it is tried again. Only a process that dies between the sending and its note lets a report be sent twice.
+A process notes a report in the store before it sends it, so a report is sent once, also by several processes and across
+restarts. A report that was due while no process ran is sent late, and only the newest one. A report that was noted and
+has not reached a receiver is a problem (`bridge.operations.problems`), and a person sends it.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,23 +15,18 @@ from typing import TYPE_CHECKING
 import structlog
 from sqlalchemy import Connection
 
-from bridge.alerts.targets import SEND_SECONDS, Message, in_thread, send_message, target_label
+from bridge.alerts.targets import SEND_SECONDS, Message, in_thread, send_message
 from bridge.config.model import Config, ReportSettings
 from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
-from bridge.store.report_log import ReportTarget, claim_report, note_sent, set_targets, target_states
+from bridge.store.report_log import ReportRow, add_reports, note_try, report_rows, take_report
 
 if TYPE_CHECKING:
-    from bridge.identity import Identity
     from bridge.operations.report import Report
 
 CHECK_SECONDS = 30.0
-CLAIM_SECONDS = 300.0
-"""Seconds for which a process claims a report. After a failure nobody tries it again before."""
 AT_ONCE = 4
 """Reports that are sent at once: a mail server may refuse many connections."""
-STOP_SECONDS = 5.0
-"""Seconds that a stop waits for a report that is being sent."""
 
 log = structlog.get_logger()
 
@@ -40,16 +34,6 @@ ReportQuery = Callable[[Callable[[Connection], "Report"]], Awaitable["Report"]]
 """Queries the store beside the traffic; raises StoreUnavailableError."""
 Send = Callable[[str, Message], str | None]
 """Sends a message to a target: blocking, from any thread. Returns the reason of a failure, or None."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Receiver:
-    """A receiver of a report; its address is a secret."""
-
-    settings: ReportSettings
-    url: str
-    label: str
-    """Name for the log."""
 
 
 class Reporter:
@@ -76,10 +60,7 @@ class Reporter:
         self._ask = ask
         self._clock = clock
         self._send = send
-        self._identity: Identity | None = None
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._sent: dict[ReportTarget, float] = {}
-        """Reports that were sent, each with its time, until the store has noted it."""
 
     async def run(self) -> None:
         """Send the due reports until cancelled."""
@@ -92,79 +73,63 @@ class Reporter:
 
     async def check(self) -> None:
         """Send the due reports. Raises StoreUnavailableError."""
-        if not self._config().reports:
+        configured = self._config().reports
+        if not configured:
             return
         now = self._clock()
-        for target, due_at in list(self._sent.items()):
-            await self._note(target, due_at)
-        receivers = await self._receivers()
-        states = await self._store.query(target_states)
-        dues = {target: last_due(each.settings, now) for target, each in receivers.items()}
-        new = {target: due_at for target, due_at in dues.items() if target not in states}
-        if new:
-            # Nothing is owed for the time before a receiver was configured.
-            await self._store.change(partial(set_targets, new=new, now=now))
-        due = [
-            self._send_due(target, each, dues[target])
-            for target, each in receivers.items()
-            if target in states and states[target].sent_for < dues[target] and states[target].claimed_until <= now
-        ]
-        await asyncio.gather(*due)
+        rows = await self._store.query(report_rows)
+        dues = {name: last_due(each, now) for name, each in configured.items()}
+        if new := {name: due_at for name, due_at in dues.items() if name not in rows}:
+            # Nothing is owed for the time before a report was configured.
+            await self._store.change(partial(add_reports, new=new, now=now))
+        due = [name for name, due_at in dues.items() if name in rows and rows[name].due_at < due_at]
+        await asyncio.gather(*(self._send_due(configured[name], dues[name]) for name in due))
 
-    async def _receivers(self) -> Mapping[ReportTarget, _Receiver]:
-        config = self._config()
-        if self._identity is None:
-            self._identity = await self._store.identity(config.store.identity_key)
-        digest = self._identity.digest
-        return {
-            ReportTarget(name, digest(url.encode())): _Receiver(settings, url, target_label(at, url, f"reports.{name}"))
-            for name, settings in config.reports.items()
-            for at, url in enumerate(settings.to)
-        }
+    async def send_left(self, row: ReportRow) -> Mapping[str, str]:
+        """Send a report that was taken to the receivers that are left. Returns the failures by receiver."""
+        settings = self._config().reports[row.name]
+        return await self._send_taken(settings, row, await self._message(settings, row.due_at))
 
-    async def _send_due(self, target: ReportTarget, to: _Receiver, due_at: float) -> None:
-        async with self._places:
-            await self._send_alone(target, to, due_at)
+    async def _send_due(self, settings: ReportSettings, due_at: float) -> None:
+        # Made before it is taken: from then on, a failure is a matter for a person.
+        message, now = await self._message(settings, due_at), self._clock()
+        receivers = sorted(settings.receivers)
+        take = partial(take_report, name=settings.name, due_at=due_at, receivers=receivers, now=now)
+        if await self._store.change(take):
+            await self._send_taken(settings, ReportRow(settings.name, due_at, frozenset(receivers), now), message)
 
-    async def _send_alone(self, target: ReportTarget, to: _Receiver, due_at: float) -> None:
-        # Others may have taken their time.
-        now = self._clock()
-        claim = partial(claim_report, target=target, due_at=due_at, now=now, until=now + CLAIM_SECONDS)
-        if not await self._store.change(claim):
-            return
-        work = asyncio.ensure_future(self._send_claimed(target, to, due_at, now))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            # The process stops: a report on its way is noted, so that the next process does not send it again.
-            await asyncio.wait({work}, timeout=STOP_SECONDS)
-            work.cancel()
-            raise
-
-    async def _send_claimed(self, target: ReportTarget, to: _Receiver, due_at: float, now: float) -> None:
+    async def _message(self, settings: ReportSettings, due_at: float) -> Message:
         # Imported with the first report, because they are large.
         from bridge.alerts.report_text import report_message  # noqa: PLC0415
         from bridge.operations.report import read_report, span_before  # noqa: PLC0415
 
-        settings = to.settings
         read = partial(
-            read_report, config=self._config(), span=span_before(due_at), now=now, chatbots=settings.chatbots
+            read_report,
+            config=self._config(),
+            span=span_before(due_at),
+            now=self._clock(),
+            chatbots=settings.chatbots,
         )
-        message = report_message(settings.name, await self._ask(read))
-        failure: str | None = f"no answer within {SEND_SECONDS:g} s"
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SEND_SECONDS):
-                failure = await in_thread(partial(self._send, to.url, message))
-        if failure is not None:
-            log.error("report_not_sent", target=to.label, failure=failure)
-            return
-        log.info("report_sent", target=to.label)
-        self._sent[target] = due_at
-        await self._note(target, due_at)
+        return report_message(settings.name, await self._ask(read))
 
-    async def _note(self, target: ReportTarget, due_at: float) -> None:
-        await self._store.change(partial(note_sent, target=target, due_at=due_at))
-        del self._sent[target]
+    async def _send_taken(self, settings: ReportSettings, row: ReportRow, message: Message) -> Mapping[str, str]:
+        left = {label: url for label, url in settings.receivers.items() if label in row.left}
+        failures = await asyncio.gather(*(self._send_to(row, label, url, message) for label, url in left.items()))
+        return {label: failure for label, failure in zip(left, failures, strict=True) if failure is not None}
+
+    async def _send_to(self, row: ReportRow, label: str, url: str, message: Message) -> str | None:
+        failure: str | None = f"no answer within {SEND_SECONDS:g} s"
+        async with self._places:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEND_SECONDS):
+                    failure = await in_thread(partial(self._send, url, message))
+        if failure is None:
+            log.info("report_sent", target=label)
+        else:
+            log.error("report_not_sent", target=label, failure=failure)
+        note = partial(note_try, report=row, receiver=label, now=self._clock(), sent=failure is None)
+        await self._store.change(note)
+        return failure
 
 
 def last_due(settings: ReportSettings, now: float) -> float:

@@ -114,9 +114,9 @@ async def in_thread(send: Callable[[], str | None], ended: Callable[[], None] = 
     return await done
 
 
-def target_label(at: int, url: str, setting: str = "alerts") -> str:
+def target_label(at: int, url: str) -> str:
     """Return a name of a target for logs: its position in the configuration, and its kind."""
-    return f"{setting}.to[{at}] ({url.partition('://')[0]})"
+    return f"alerts.to[{at}] ({url.partition('://')[0]})"
 
 
 class Outbox:

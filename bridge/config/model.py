@@ -131,6 +131,11 @@ class ReportSettings:
     every: WeeklyTime
     time_zone: ZoneInfo
 
+    @property
+    def receivers(self) -> Mapping[str, str]:
+        """Its URLs by labels that are no secrets: the place of each in the configuration, and its kind."""
+        return {f"reports.{self.name}.to[{at}] ({url.partition('://')[0]})": url for at, url in enumerate(self.to)}
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:

@@ -46,6 +46,8 @@ class Action(StrEnum):
     PLAYGROUND = "playground"
     """A dry run of an edited route."""
     BACKFILL = "backfill"
+    SEND_REPORT = "send_report"
+    """The sending of a report that had not reached all its receivers."""
     ACKNOWLEDGE = "acknowledge"
     """A problem was acknowledged, or is ignored for some days."""
     REOPEN = "reopen"
@@ -67,6 +69,7 @@ class Subject(StrEnum):
     RUN = "run"
     INQUIRY = "inquiry"
     CHATBOT = "chatbot"
+    REPORT = "report"
     PROBLEM = "problem"
     """The cause of a problem; see `bridge.operations.problems.Problem.key`."""
 

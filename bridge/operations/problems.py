@@ -20,6 +20,7 @@ from bridge.store import chatbot_queries, queries
 from bridge.store.chatbot_queries import DeliveryGroup, EventGroup
 from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
 from bridge.store.quarantine import RoomCount, room_counts
+from bridge.store.report_log import report_rows
 from bridge.store.statistics import WARNED_SECONDS, DeadLetterCause, dead_letter_causes
 from bridge.store.tally import DAY
 from connectors.base import Reason
@@ -63,6 +64,7 @@ class ProblemKind(StrEnum):
     DEAD = "dead"
     QUARANTINE = "quarantine"
     UNRECOGNISED = "unrecognised"
+    REPORT = "report"
     WARNED = "warned"
 
 
@@ -144,6 +146,7 @@ def find_problems(
     rooms = [row for row in room_counts(connection) if only is None or row.chatbot in only]
     found += [each for row in rooms for each in _quarantined(row)]
     found += _unrecognised(chatbot_queries.unrecognised_groups(connection, only))
+    found += _unsent_reports(connection, config, now) if only is None else []
     found += _warned(chatbot_queries.warned_groups(connection, now - WARNED_SECONDS, only))
     order = list(ProblemKind)
     return sorted(found, key=lambda each: (order.index(each.kind), -each.count, each.title))
@@ -301,6 +304,23 @@ def _unrecognised(groups: Sequence[EventGroup]) -> Iterable[Problem]:
         last_at=max(each.last_at for each in groups),
         lead=max(each.last_seq for each in groups),
     )
+
+
+def _unsent_reports(connection: Connection, config: Config, now: float) -> Iterable[Problem]:
+    for name, row in report_rows(connection).items():
+        settings = config.reports.get(name)
+        left = sorted(row.left & settings.receivers.keys()) if settings and row.is_unsent(now) else []
+        if left:
+            yield Problem(
+                ProblemKind.REPORT,
+                f"{name}: the report was not sent",
+                f"It was due, and is not known to have reached {', '.join(left)}: the receiver did not take it, or "
+                "the process ended meanwhile.",
+                f"See that the receiver can be reached, then send it, or use `leadbridge report {name} --left`.",
+                len(left),
+                reason=name,
+                last_at=row.due_at,
+            )
 
 
 def _by_cause(groups: Sequence[DeliveryGroup]) -> dict[tuple[str, str | None], list[DeliveryGroup]]:

@@ -12,8 +12,13 @@ from typing import Final
 from sqlalchemy import Connection
 
 from bridge.config.model import Config
+from bridge.errors import ConflictError, NotFoundError, did_you_mean
+from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
+from bridge.operations.figures import plural
 from bridge.operations.problems import Problem, find_problems
 from bridge.operations.tally import TallyTotals, period_totals
+from bridge.store import audit_log, report_log
+from bridge.store.report_log import ReportRow
 from bridge.store.tally import DAY, day_of
 
 WEEK: Final = 7
@@ -88,3 +93,21 @@ def read_report(
         sorted(lines, key=lambda each: (-each.numbers.received, each.chatbot or "")),
         find_problems(connection, config, now, only=chatbots),
     )
+
+
+def take_left(
+    connection: Connection, who: Who, name: str, config: Config, now: float
+) -> tuple[ReportRow, ActionResult]:
+    """Take a report that was noted and has not reached all its receivers, to send it to these.
+
+    Raises NotFoundError for a report that is not configured, and ConflictError if no receiver misses it.
+    """
+    if name not in config.reports:
+        raise NotFoundError(f"{name}: the configuration has no such report{did_you_mean(name, config.reports)}")
+    row = report_log.take_unsent(connection, name, now)
+    if row is None:
+        raise ConflictError(f"{name}: no receiver misses this report, or it is being sent")
+    entry = Entry(who, Action.SEND_REPORT, Subject.REPORT, name, len(row.left))
+    audit_log.add_entry(connection, entry, now)
+    line = f"{name}: sent to {plural(len(row.left), 'receiver', 'receivers')}"
+    return row, ActionResult((line,), (entry,))

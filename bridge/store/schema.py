@@ -226,14 +226,14 @@ pauses = Table(
 reports = Table(
     "reports",
     metadata,
-    # A receiver of a configured report: the report's name, and a keyed hash of the receiver's address.
-    Column("name", String, nullable=False),
-    Column("target", LargeBinary(32), nullable=False),
-    # Time for which the report was sent last. Until the first one: the time before this receiver was configured.
-    Column("sent_for", Double, nullable=False),
-    # A process sends it until this time, or nobody tries it again before.
-    Column("claimed_until", Double, nullable=False, server_default=text("0")),
-    PrimaryKeyConstraint("name", "target"),
+    # A configured report.
+    Column("name", String, primary_key=True),
+    # Time for which it was sent last. Until the first one: a time before it was configured.
+    Column("due_at", Double, nullable=False),
+    # The receivers that are not noted as having it, as a JSON array of their labels: names, and no addresses.
+    Column("left", Text, nullable=False, server_default=text("'[]'")),
+    # Time of the last step of the sending.
+    Column("tried_at", Double, nullable=False, server_default=text("0")),
 )
 
 members = Table(

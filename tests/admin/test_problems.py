@@ -1,16 +1,27 @@
 """Problems through the API and on the pages: acknowledged, and recovered from, with a preview and progress."""
 
+import sqlite3
+import time
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import aiohttp
 import pytest
 
+from bridge import app
 from bridge.admin.problems import RECENT_SECONDS
+from bridge.config.reload import load_files
 from bridge.operations.problems import find_problems
-from tests.admin.conftest import OPERATOR, VIEWER, Desk
+from tests.admin.conftest import CONFIG, OPERATOR, VIEWER, Crm, Desk
 from tests.admin.test_api import dead
 from tests.admin.test_pages import log_in
 from tests.admin.test_wire import later
+from tests.alerts.conftest import target
+from tests.alerts.test_watch import Target
+from tests.building import KEY, SERIAL
+
+__all__ = ["target"]
 
 STRANGER = b"a-key-that-is-not-the-right-one"
 
@@ -169,3 +180,31 @@ async def test_all_of_a_chatbot_are_recovered_with_a_preview(desk: Desk) -> None
         await desk.see("/problems/recovery", csrf=await csrf(desk), kept="requests", action="release", chatbot="acme")
     )[1]
     assert "<h1>Release 1 request of acme?</h1>" in page
+
+
+async def test_a_report_that_was_not_sent_is_sent_from_the_page(tmp_path: Path, target: Target) -> None:
+    file, environ = (
+        tmp_path / "config.yaml",
+        {"ADMIN": OPERATOR, "VIEWER": VIEWER, "CRM_TOKEN": "x", "KEY": KEY.decode()},
+    )
+    file.write_text(
+        CONFIG.format(folder=tmp_path, url="http://127.0.0.1:9/x", serial=SERIAL)
+        + f"reports: {{weekly: {{to: '{target.url}'}}}}\n"
+    )
+    config, files = load_files(file, environ)
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with app.running(config, files) as bridge, aiohttp.ClientSession(cookie_jar=jar) as session:
+        desk = Desk(bridge, session, Crm())
+        with sqlite3.connect(tmp_path / "leadbridge.db") as connection:
+            row = ("weekly", time.time() + 60, '["reports.weekly.to[0] (json)"]')
+            connection.execute('insert or replace into reports (name, due_at, "left") values (?, ?, ?)', row)
+        assert (await problems(desk))["report-weekly"]["count"] == 1
+        await log_in(desk, OPERATOR)
+        assert 'action="/problems/reports/weekly"' in (await desk.see("/problems"))[1]
+        assert (await desk.ask("POST", "/api/reports/weekly/send", VIEWER))[0] == 403
+        page = (await desk.see("/problems/reports/weekly", csrf=await csrf(desk)))[1]
+        assert "weekly: sent to 1 receiver" in page
+        assert len(target.taken) == 1
+        assert "report-weekly" not in await problems(desk)
+        assert (await desk.ask("POST", "/api/reports/weekly/send"))[0] == 409
+        assert (await desk.ask("POST", "/api/reports/monthly/send"))[0] == 404

@@ -64,6 +64,8 @@ REFUSED = {
     ("GET", "/tools/audit"),
     ("POST", "/api/lanes/{name}/pause"),
     ("POST", "/api/lanes/{name}/resume"),
+    ("POST", "/api/reports/{name}/send"),
+    ("POST", "/problems/reports/{name}"),
     ("POST", "/destinations"),
     ("POST", "/destinations/{name}"),
     ("POST", "/destinations/{name}/pause"),
@@ -109,6 +111,8 @@ class Things:
             "/chatbots/{name}": self.chatbot,
             "/destinations/{name}": self.destination,
             "/api/lanes/{name}": self.destination,
+            "/api/reports/{name}": "weekly",
+            "/problems/reports/{name}": "weekly",
         }
         return str(values[path[: path.index("}") + 1]])
 

@@ -1,4 +1,4 @@
-"""Weekly reports from the store to a target that really listens: sent once, late if they were missed, and again."""
+"""Weekly reports from the store to a target that really listens: noted first, then sent, late if they were missed."""
 
 import asyncio
 import socketserver
@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,15 +17,16 @@ import pytest
 
 from bridge.admin.query_threads import QueryThreads
 from bridge.alerts.report_text import report_message
-from bridge.alerts.reporter import AT_ONCE, CLAIM_SECONDS, Reporter, last_due
+from bridge.alerts.reporter import AT_ONCE, Reporter, last_due
 from bridge.alerts.targets import Message, send_message
 from bridge.app import running
 from bridge.config.model import Config, ReportSettings, WeeklyTime
 from bridge.config.reload import load_files
-from bridge.operations.problems import Problem, ProblemKind
+from bridge.operations.problems import Problem, ProblemKind, find_problems
 from bridge.operations.report import Report, ReportLine, span_before
 from bridge.operations.tally import TallyTotals
 from bridge.store.driver import Driver
+from bridge.store.report_log import SENDING_SECONDS, take_unsent
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Delivered, Outcome, Reason, Rejected
@@ -113,7 +115,7 @@ async def test_a_report_is_sent_once_by_several_processes_and_across_restarts(
     clock.now = DUE
     await asyncio.gather(*(each.check() for each in processes))
     restarted = reporter(store, query_threads, clock, wanted)
-    for clock.now in (DUE + 30, DUE + CLAIM_SECONDS + 1, DUE + WEEK - 1):
+    for clock.now in (DUE + 30, DUE + SENDING_SECONDS + 1, DUE + WEEK - 1):
         await asyncio.gather(*(each.check() for each in (*processes, restarted)))
     (taken,) = target.taken
     assert taken["title"] == "Leads of weekly: 16 Nov to 22 Nov 2026"
@@ -138,7 +140,13 @@ async def test_a_report_that_was_missed_is_sent_late_and_only_the_newest(
     assert taken["title"].endswith("30 Nov to 06 Dec 2026"), "the days of its time, not those before the late sending"
 
 
-async def test_a_receiver_that_takes_nothing_is_tried_again_and_the_others_get_theirs_once(
+async def unsent(store: SqlStore, wanted: ReportSettings, now: float) -> list[tuple[str, int, str]]:
+    found = await store.query(lambda connection: find_problems(connection, configured(wanted), now))
+    return [(each.key, each.count, each.why) for each in found if each.kind is ProblemKind.REPORT]
+
+
+@pytest.mark.each_engine
+async def test_a_receiver_that_takes_nothing_is_a_problem_and_gets_the_report_when_a_person_sends_it(
     store: SqlStore, query_threads: QueryThreads, target: Target
 ) -> None:
     other = Target()
@@ -149,9 +157,22 @@ async def test_a_receiver_that_takes_nothing_is_tried_again_and_the_others_get_t
     target.status, clock.now = 500, DUE
     await sender.check()
     target.status = 200
-    for clock.now in (DUE + 30, DUE + CLAIM_SECONDS, DUE + 2 * CLAIM_SECONDS):
+    assert await unsent(store, wanted, DUE + 1) == [], "it may still be under way"
+    for clock.now in (DUE + 30, DUE + SENDING_SECONDS, DUE + 2 * SENDING_SECONDS):
         await sender.check()
-    assert (len(target.taken), len(other.taken)) == (2, 1)
+    assert (len(target.taken), len(other.taken)) == (1, 1)
+    ((key, count, why),) = await unsent(store, wanted, clock.now)
+    assert (key, count) == ("report-weekly", 1)
+    assert "reports.weekly.to[0] (json)" in why
+    assert target.url not in why
+    assert await unsent(store, settings(), clock.now) == [], "the receiver is no longer configured"
+    taken = [await store.change(partial(take_unsent, name="weekly", now=clock.now)) for _ in range(2)]
+    assert taken[1] is None, "a second person has it sent at the same time"
+    assert taken[0] is not None
+    assert await sender.send_left(taken[0]) == {}
+    assert [each["title"][-11:] for each in target.taken] == ["22 Nov 2026"] * 2
+    assert len(other.taken) == 1
+    assert await unsent(store, wanted, clock.now + WEEK) == []
     await other.server.close()
 
 
@@ -179,31 +200,32 @@ async def test_forty_clients_get_theirs_a_few_at_a_time(store: SqlStore, query_t
     assert most <= AT_ONCE
 
 
-async def test_a_stop_while_a_report_is_sent_does_not_send_it_twice(
+async def test_a_process_that_dies_between_sending_and_noting_leaves_a_problem_and_no_second_report(
     store: SqlStore, query_threads: QueryThreads
 ) -> None:
-    clock, sent = Clock(DUE - DAY), []
+    clock, sent, wanted = Clock(DUE - DAY), [], settings("json://x/y")
     begun, goes_on = threading.Event(), threading.Event()
 
-    def slow(url: str, message: Message) -> str | None:
+    def without_end(url: str, message: Message) -> str | None:
+        sent.append((url, message.title))
         begun.set()
         goes_on.wait(10)
-        sent.append(message.title)
         return None
 
     def made() -> Reporter:
-        return Reporter(lambda: configured(settings("json://x/y")), store, query_threads.ask, clock, slow)
+        return Reporter(lambda: configured(wanted), store, query_threads.ask, clock, without_end)
 
     await made().check()
     clock.now = DUE
-    stopped = asyncio.ensure_future(made().check())
+    died = asyncio.ensure_future(made().check())
     await asyncio.to_thread(begun.wait, 10)
-    stopped.cancel()
-    goes_on.set()
-    await asyncio.gather(stopped, return_exceptions=True)
-    clock.now = DUE + 2 * CLAIM_SECONDS
+    died.cancel()
+    await asyncio.gather(died, return_exceptions=True)
+    clock.now = DUE + 2 * SENDING_SECONDS
     await made().check()
     assert len(sent) == 1
+    assert [each[0] for each in await unsent(store, wanted, clock.now)] == ["report-weekly"]
+    goes_on.set()
 
 
 async def test_a_client_gets_the_numbers_and_problems_of_its_chatbots_alone(
@@ -253,8 +275,7 @@ async def test_a_bridge_that_runs_sends_what_was_due_while_it_was_down(
     await check(DUE - DAY)
     async with running(made, files, lambda: DUE + DAY):
         await asyncio.wait_for(target.first.wait(), 10)
-    # It was stopped while the receiver's answer was on its way.
-    await check(DUE + DAY + 2 * CLAIM_SECONDS)
+    await check(DUE + DAY + 2 * SENDING_SECONDS)
     (taken,) = target.taken
     assert taken["title"] == "Leads of weekly: 16 Nov to 22 Nov 2026"
 

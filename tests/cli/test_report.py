@@ -1,6 +1,7 @@
 """`leadbridge report`: printed, as JSON, and sent."""
 
 import json
+import sqlite3
 
 import pytest
 
@@ -73,6 +74,28 @@ def test_a_receiver_that_fails_is_a_finding(place: Place, taken: list[str]) -> N
     assert result.exit_code == 1
     assert "reports.acme.to[0] (json): it was not taken" in result.stderr
     assert "/bad" not in result.output
+
+
+def test_a_report_that_was_noted_and_not_sent_is_listed_and_sent_by_a_person(place: Place, taken: list[str]) -> None:
+    configure(place, 'reports: {acme: {to: ["${ONE}", "${TWO}"]}}')
+    place.environ |= {name: f"json://127.0.0.1:{taken[0]}/{name}" for name in ("ONE", "TWO")}
+    due_at = NOW + 2 * DAY
+    with sqlite3.connect(place.driver.path) as connection:
+        row = ("acme", due_at, '["reports.acme.to[1] (json)"]', due_at)
+        connection.execute('insert into reports (name, due_at, "left", tried_at) values (?, ?, ?, ?)', row)
+    (found,) = (each for each in json.loads(place("problems", "--json").stdout) if each["kind"] == "report")
+    assert (found["id"], found["count"]) == ("report-acme", 1)
+    assert "`leadbridge report acme --left`" in found["fix"]
+    result = place("report", "acme", "--left")
+    assert (result.exit_code, result.output) == (0, "reports.acme.to[1] (json): sent\n")
+    assert len(taken) == 2
+    assert "report-acme" not in place("problems", "--json").stdout
+    result = place("report", "acme", "--left")
+    assert result.exit_code == 1
+    assert "acme: no receiver misses this report" in result.stderr
+    assert place("report", "--left").stdout == "no receiver misses a report\n"
+    entries = json.loads(place("audit", "list", "--json").stdout)
+    assert [(each["action"], each["subject_id"], each["count"]) for each in entries] == [("send_report", "acme", 1)]
 
 
 def test_mistakes_are_named(place: Place) -> None:

@@ -1,15 +1,19 @@
 """Problems of a store: what is found, and what concerns one chatbot only."""
 
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
 import pytest
 from sqlalchemy import Connection, insert
 
+from bridge.config.model import ReportSettings, WeeklyTime
 from bridge.operations import problems
 from bridge.operations.masking import VIEWER
 from bridge.operations.problems import Finding, ProblemKind, find_problems
 from bridge.store import chatbot_queries
 from bridge.store.commands import pause_lane
 from bridge.store.interface import Pause
-from bridge.store.schema import deliveries, events, quarantine, tally
+from bridge.store.schema import deliveries, events, quarantine, reports, tally
 from bridge.store.tally import day_of
 from tests.building import FakeConnector, chatbot, config, destination, route
 
@@ -91,7 +95,10 @@ def test_the_list_has_every_kind(connection: Connection) -> None:
     request = {"received_at": NOW, "digest": bytes(32), "signature": "t=1", "body": b"{}", "room": "stale"}
     connection.execute(insert(quarantine).values(chatbot="acme", **request))
     pause_lane(connection, "mail", Pause("operator", "a new account", since=NOW - 60))
-    found = find_problems(connection, CONFIG, NOW, [Finding("Warnings", "a warning", "Correct the file.", 1)])
+    connection.execute(insert(reports).values(name="weekly", due_at=NOW - 500, left='["reports.weekly.to[0] (json)"]'))
+    weekly = ReportSettings("weekly", ("json://x",), None, WeeklyTime(0, 8, 0), ZoneInfo("UTC"))
+    reporting = replace(CONFIG, reports={"weekly": weekly})
+    found = find_problems(connection, reporting, NOW, [Finding("Warnings", "a warning", "Correct the file.", 1)])
     assert [each.kind for each in found] == list(ProblemKind), "one of each, the worst first"
     assert all(each.why and each.fix and each.count + (each.kind in {"paused", "unowned"}) for each in found)
     assert {each.key: dict(each.chatbots) for each in found if each.kind in {"removed", "silent"}} == {

@@ -51,6 +51,7 @@ class ProblemPages:
         router.add_post("/problems/acknowledge", act(self._acknowledge, scoped=True))
         router.add_post("/problems/reopen", act(self._reopen, scoped=True))
         router.add_post("/problems/recovery", act(self._recover, scoped=True))
+        router.add_post("/problems/reports/{name}", act(self._send_report))
         router.add_get("/problems/runs/{id}", show(self._run, scoped=True))
         router.add_post("/problems/runs/{id}/cancel", act(self._cancel, scoped=True))
         router.add_get("/problems/quarantine", show(self._quarantine, scoped=True))
@@ -107,6 +108,11 @@ class ProblemPages:
         return self._screen.page(
             "recovery.html", caller, wanted=wanted, found=found, discard=wanted.action is RecoveryAction.DISCARD
         )
+
+    async def _send_report(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
+        wanted = parse_fields(request_schemas.ReportNameRequest, request.match_info)
+        done = await self._problems.send_report(caller, wanted)
+        return self._screen.say(caller, done.message, "/problems")
 
     async def _bulk(self, caller: Caller, _: web.Request, form: FormFields) -> PageResponse:
         """Show the number of deliveries first; after the confirmation change exactly these."""

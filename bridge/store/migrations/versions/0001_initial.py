@@ -162,10 +162,10 @@ def upgrade() -> None:
     op.create_table(
         "reports",
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("target", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("sent_for", sa.Double(), nullable=False),
-        sa.Column("claimed_until", sa.Double(), server_default=sa.text("0"), nullable=False),
-        sa.PrimaryKeyConstraint("name", "target", name=op.f("pk_reports")),
+        sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("left", sa.Text(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("tried_at", sa.Double(), server_default=sa.text("0"), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_reports")),
     )
     op.create_table(
         "secrets",
