@@ -1,14 +1,15 @@
 """Dry runs of a route that is not in the configuration yet.
 
 The edited route takes the place of the one in use, in a copy of the files without the other chatbots. The copy is
-checked and compiled as usual; nothing is put in use and nothing is sent. Variables in the edited text are not filled
-in, because a person who edits a mapping need not know the secrets.
+checked and compiled as usual; nothing is put in use and nothing is sent. Values of routes that come from a variable or
+a secret file are not filled in, neither in the edited text nor in a preset, because a person who edits a mapping need
+not know the secrets. A user of some chatbots gets no other presets than these chatbots use.
 
 The text may be hostile, and the thread that works on it cannot be ended. So its size is bounded before it is compiled,
 and compiling takes its cost from a budget, as mapping does. Call it in a thread.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -24,13 +25,14 @@ from bridge.config.load import build, merge, tree_of
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.config.yaml_reader import read_yaml
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node, plain
+from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, find_node, plain
 from bridge.errors import OperatorError
 from bridge.event import EventState, decode
 from bridge.mapping.budget import CompileBudget, LimitError, spending
 from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import DryRun, PageBudget, dry_run
 from bridge.operations.event_dry_run import route_trial, trial_delivery, why_skipped
+from bridge.operations.lanes import destinations_of
 
 TEXT_LIMIT: Final = 64 * 1024
 EXPANDED_LIMIT: Final = 4 * TEXT_LIMIT
@@ -46,6 +48,8 @@ PROBLEMS_LIMIT: Final = 50
 _PROBLEM_TEXT: Final = 500
 _FAILS: Final = "A condition of this route fails on this event."
 _EDITED: Final = "route"
+_FILLED: Final = frozenset({"to", "events", "when"})
+"""Keys of a route whose variables are filled in: they decide where it goes, and no record shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class TrialResult:
     """Reason why there is no record although the route has no errors."""
     result: DryRun | None = None
     in_use: "TrialResult | None" = None
-    """Result of the route in use for the same event, to compare with; None if it was not asked for."""
+    """Result of the route in use for the same event, to compare with; None if the edited one was refused."""
 
 
 class FieldChange(StrEnum):
@@ -121,19 +125,26 @@ def route_text(files: Files, place: RoutePosition) -> str:
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
+def seen_by(config: Config, chatbots: AbstractSet[str] | None) -> frozenset[ConfigPath] | None:
+    """Return the paths of the chatbots of a user and of their destinations; None for a user of all."""
+    if chatbots is None:
+        return None
+    destinations = (("destinations", name) for name in destinations_of(config, chatbots))
+    return frozenset([*(("chatbots", name) for name in chatbots), *destinations])
+
+
 def run_trial(
     files: Files,
     place: RoutePosition,
     text: str,
     payload: bytes,
     now: float,
-    destinations: Collection[str] | None = None,
-    in_use: Config | None = None,
+    seen: frozenset[ConfigPath] | None = None,
 ) -> TrialResult:
-    """Try an edited route on an event. Raises OperatorError if the files or the event cannot be used.
+    """Try an edited route and the one in use on an event. Raises OperatorError if the files or the event are unusable.
 
-    With `destinations`, the route may go to these only, as if there were no others. With `in_use`, the route of this
-    configuration is tried as well.
+    With `seen`, the route may go to these destinations only and use the presets of these only, as if there were no
+    others.
     """
     if len(text) > TEXT_LIMIT or len(payload) > TEXT_LIMIT:
         raise OperatorError(f"the route or the event is longer than {TEXT_LIMIT:,} characters: shorten it")
@@ -146,23 +157,32 @@ def run_trial(
         return _refused([problem])
     try:
         with spending(CompileBudget(COMPILE_STEPS)):
-            config = build(files.path, _edited(files.trees, place, edited, destinations), files.environ, Findings())
+            config = build(files.path, _copy(files, place, edited, seen), files.environ, Findings())
         tried = _tried(config, place, payload, now, allowance, reveal=True)
     except ConfigError as error:
-        return _refused(_own_problems(error, place, whole=destinations is None))
+        return _refused(_own_problems(error, place, whole=seen is None))
     except LimitError as error:
         return _refused([f"the route {error}"])
     finally:
         # Its patterns would stay there: up to 4 MiB each.
         compile_pattern.cache_clear()
-    if in_use is None:
-        return tried
-    return replace(tried, in_use=_tried(in_use, place, payload, now, allowance, reveal=True))
+    return replace(tried, in_use=_in_use(files, place, payload, now, allowance, reveal=True))
 
 
-def run_in_use(config: Config, place: RoutePosition, payload: bytes, now: float, *, reveal: bool) -> TrialResult:
-    """Try the route in use on an event. Raises OperatorError if the event cannot be used."""
-    return _tried(config, place, payload, now, PageBudget(), reveal=reveal)
+def run_in_use(files: Files, place: RoutePosition, payload: bytes, now: float, *, reveal: bool) -> TrialResult:
+    """Try the route in use on an event. Raises OperatorError if the files or the event cannot be used."""
+    return _in_use(files, place, payload, now, PageBudget(), reveal=reveal)
+
+
+def _in_use(
+    files: Files, place: RoutePosition, payload: bytes, now: float, allowance: PageBudget, *, reveal: bool
+) -> TrialResult:
+    """Try the route in use, in a copy as well: the configuration in use has the values of the variables."""
+    try:
+        config = build(files.path, _copy(files, place, None, None), files.environ, Findings())
+    except ConfigError:
+        return TrialResult(verdict="it needs the value of a variable, which is not filled in here")
+    return _tried(config, place, payload, now, allowance, reveal=reveal)
 
 
 def _tried(
@@ -243,15 +263,16 @@ def _chatbot_and_routes(trees: Mapping[Path, MapNode], place: RoutePosition) -> 
     raise OperatorError(f"chatbot {place.chatbot} has no such route in the files in use")
 
 
-def _edited(
-    trees: Mapping[Path, MapNode], place: RoutePosition, edited: Node, destinations: Collection[str] | None
+def _copy(
+    files: Files, place: RoutePosition, edited: Node | None, seen: frozenset[ConfigPath] | None
 ) -> dict[Path, MapNode]:
     """Return the files with the edited route, without the other chatbots: a thousand of them take a second.
 
-    Users are left out too, because they name other chatbots.
+    Without `edited`, the route stays as it is. Users are left out too, because they name other chatbots.
     """
+    trees = {file: _with_names(files, file, tree) for file, tree in files.trees.items()}
     chatbot, routes = _chatbot_and_routes(trees, place)
-    items = [edited if at == place.at else each for at, each in enumerate(routes.items)]
+    items = [edited if edited and at == place.at else each for at, each in enumerate(routes.items)]
     chatbot = MapNode(
         chatbot.place,
         {**chatbot.items, "routes": replace(routes, items=items)},
@@ -266,10 +287,66 @@ def _edited(
                 sections[name] = replace(section, items=mine)
             elif name == "server" and isinstance(section, MapNode):
                 sections[name] = _without(section, "users")
-            elif name == "destinations" and isinstance(section, MapNode) and destinations is not None:
-                sections[name] = _without(section, *(section.items.keys() - {*destinations}))
+            elif name == "destinations" and isinstance(section, MapNode) and seen is not None:
+                sections[name] = _without(section, *(each for each in section.items if (name, each) not in seen))
+            elif name == presets.SECTION and isinstance(section, MapNode) and seen is not None:
+                sections[name] = _presets_of(section, files, seen)
         changed[file] = replace(tree, items=sections)
     return changed
+
+
+def _presets_of(section: MapNode, files: Files, seen: frozenset[ConfigPath]) -> MapNode:
+    """Return the presets that these chatbots and destinations use, also through other presets."""
+    users = files.origins.users
+    kinds: dict[str, Node] = {}
+    for kind, entries in section.items.items():
+        if isinstance(entries, MapNode):
+            others = [each for each in entries.items if not seen & users.get((presets.SECTION, kind, each), set())]
+            kinds[kind] = _without(entries, *others)
+    return replace(section, items=kinds)
+
+
+def _with_names(files: Files, file: Path, tree: MapNode) -> MapNode:
+    """Return the tree of a file with the names of variables and secret files in the place of values in its routes."""
+    written = tree_of(file, files.contents[file])
+    return tree if written is None else _routes_with_names(tree, written)
+
+
+def _routes_with_names(node: MapNode, written: MapNode) -> MapNode:
+    """Go down to the routes: those of chatbots, and the presets of both kinds."""
+    items = dict(node.items)
+    for name, each in node.items.items():
+        source = written.items[name]
+        if name == "routes":
+            items[name] = _named_routes(each, source)
+        elif isinstance(each, MapNode) and isinstance(source, MapNode):
+            items[name] = _routes_with_names(each, source)
+    return replace(node, items=items)
+
+
+def _named_routes(node: Node, written: Node) -> Node:
+    """Return routes, in a list or by name, as they are written but for the keys of `_FILLED`."""
+    if isinstance(node, ListNode) and isinstance(written, ListNode):
+        return replace(node, items=[_named_route(*each) for each in zip(node.items, written.items, strict=True)])
+    if isinstance(node, MapNode) and isinstance(written, MapNode):
+        return replace(node, items={name: _named_route(each, written.items[name]) for name, each in node.items.items()})
+    return node
+
+
+def _named_route(route: Node, written: Node) -> Node:
+    if not (isinstance(route, MapNode) and isinstance(written, MapNode)):
+        return route
+    items = {key: each if key in _FILLED else _named(each, written.items[key]) for key, each in route.items.items()}
+    return replace(route, items=items)
+
+
+def _named(node: Node, written: Node) -> Node:
+    """Return a value with the text as written wherever it comes from outside the file."""
+    if isinstance(node, MapNode) and isinstance(written, MapNode):
+        return replace(node, items={key: _named(each, written.items[key]) for key, each in node.items.items()})
+    if isinstance(node, ListNode) and isinstance(written, ListNode):
+        return replace(node, items=[_named(*each) for each in zip(node.items, written.items, strict=True)])
+    return written if isinstance(node, Scalar) and node.origin is Origin.OUTSIDE else node
 
 
 def _without(node: MapNode, *names: str) -> MapNode:

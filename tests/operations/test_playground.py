@@ -9,7 +9,8 @@ import pytest
 
 from bridge.config.diagnostics import Findings
 from bridge.config.load import fill_variables
-from bridge.config.reload import Files
+from bridge.config.model import Config
+from bridge.config.reload import Files, load_files
 from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import DryRun, PageBudget, dry_run
 from bridge.operations.playground import (
@@ -19,7 +20,9 @@ from bridge.operations.playground import (
     TrialResult,
     differences,
     route_text,
+    run_in_use,
     run_trial,
+    seen_by,
 )
 from bridge.store.interface import Delivery
 from tests.building import NOW, Clock, FakeConnector, chatbot, config, destination, event, lead, route
@@ -174,3 +177,67 @@ def test_records_are_compared_field_by_field() -> None:
     found = [(each.name, each.change) for each in differences(before, after)]
     assert found == [("mail", "changed"), ("name", "same"), ("new", "added"), ("gone", "removed")]
     assert {each.change for each in differences(TrialResult(verdict="skipped"), after)} == {"added"}
+
+
+AGENCY = b"""
+server:
+  admin_token: a-token-of-an-operator
+  users: [{name: maria, token: the-token-of-maria-of-alpha, role: operator, chatbots: [alpha]}]
+presets:
+  routes:
+    base: {fields: {mail: Email}}
+    alpha-leads: {use: base, fields: {key: {value: "${ALPHA_TOKEN}"}}}
+    zenith-leads: {to: alpha-crm, fields: {key: {value: "${ZENITH_TOKEN}"}, mounted: {value: "${file:/dev/null}"}}}
+destinations:
+  alpha-crm: {connector: http, url: "${ALPHA_URL}"}
+  zenith-crm: {connector: http, url: "https://zenith.example.com/leads"}
+chatbots:
+  alpha:
+    serial_number: 59001dd73709417321c58b11693183a2
+    signing_keys: [a-signing-key-of-good-length]
+    routes: [{use: alpha-leads, to: alpha-crm}]
+  zenith:
+    serial_number: 59001dd73709417321c58b11693183a3
+    signing_keys: [a-signing-key-of-good-length]
+    routes: [{use: zenith-leads, to: zenith-crm}]
+"""
+SECRETS = {
+    "ALPHA_TOKEN": "the-value-of-the-alpha-token",
+    "ZENITH_TOKEN": "the-value-of-the-zenith-token",
+    "ALPHA_URL": "https://alpha.example.com/leads",
+}
+
+
+def agency(tmp_path: Path) -> tuple[Config, Files]:
+    file = tmp_path / "config.yaml"
+    (tmp_path / "mounted").write_text("the-value-of-the-mounted-file")
+    file.write_bytes(AGENCY.replace(b"/dev/null", b"mounted"))
+    return load_files(file, SECRETS)
+
+
+@pytest.mark.parametrize("name", ["zenith-leads", "zenith-lead"])
+def test_a_user_of_some_chatbots_learns_nothing_of_the_presets_of_others(tmp_path: Path, name: str) -> None:
+    in_use, read = agency(tmp_path)
+    seen = seen_by(in_use, frozenset({"alpha"}))
+    text = f"use: {name}\nto: alpha-crm\n"
+    (problem,) = run_trial(read, RoutePosition("alpha", 0), text, PAYLOAD, NOW, seen).problems
+    assert f"there is no preset `{name}`" in problem
+    assert "zenith" not in problem.replace(f"`{name}`", "")
+    for own in ("alpha-leads", "base"):
+        assert run_trial(read, RoutePosition("alpha", 0), f"use: {own}\nto: alpha-crm\n", PAYLOAD, NOW, seen).result
+    (problem,) = run_trial(read, RoutePosition("alpha", 0), "use: base\nto: zenith-cr\n", PAYLOAD, NOW, seen).problems
+    assert "zenith-crm" not in problem
+
+
+def test_a_value_from_a_variable_or_a_file_is_shown_as_its_name_to_everybody(tmp_path: Path) -> None:
+    _, read = agency(tmp_path)
+    place = RoutePosition("alpha", 0)
+    made = run_trial(read, place, "use: zenith-leads\n", PAYLOAD, NOW)
+    assert made.result
+    assert made.result.fields == {"key": "${ZENITH_TOKEN}", "mounted": "${file:mounted}"}
+    assert made.result.request
+    assert "the-value" not in made.result.request.body
+    assert made.in_use
+    for shown in (made.in_use, run_in_use(read, place, PAYLOAD, NOW, reveal=True)):
+        assert shown.result
+        assert shown.result.fields == {"mail": "ada@example.com", "key": "${ALPHA_TOKEN}"}

@@ -20,7 +20,6 @@ from bridge.event import EventState
 from bridge.operations import events, playground
 from bridge.operations.audit import Action, Subject
 from bridge.operations.events import EventDetails
-from bridge.operations.lanes import destinations_of
 from bridge.operations.leads import person_label
 from bridge.operations.playground import RoutePosition, TrialResult
 from bridge.store.search import EventFilter
@@ -64,7 +63,7 @@ class PlaygroundPage:
         if event is None:
             return self._page(caller, place, {"yaml": text, "event": EXAMPLE})
         reveal = self._reveals.until(caller, event.row.id) is not None
-        trial = partial(playground.run_in_use, config, place, event.payload, now, reveal=reveal)
+        trial = partial(playground.run_in_use, files, place, event.payload, now, reveal=reveal)
         try:
             shown = await self._dry_runs.attempt(trial)
         except OperatorError as error:
@@ -78,12 +77,12 @@ class PlaygroundPage:
         name = self._api.config().chatbots[place.chatbot].routes[place.at].name
         await self._api.audit.note(caller, Action.PLAYGROUND, Subject.CHATBOT, place.chatbot, route=name)
         config, text = self._api.config(), form.get("yaml", "")
-        theirs = None if caller.chatbots is None else destinations_of(config, caller.chatbots)
+        seen = playground.seen_by(config, caller.chatbots)
         status = 200
         try:
             payload = await self._payload(caller, form)
             tried = await self._dry_runs.attempt(
-                partial(playground.run_trial, self._files(), place, text, payload, self._clock(), theirs, config)
+                partial(playground.run_trial, self._files(), place, text, payload, self._clock(), seen)
             )
         except (OperatorError, RequestRefusedError) as error:
             # The page keeps what was written.
