@@ -6,6 +6,7 @@ no event can control the terminal of its reader.
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import sys
@@ -13,7 +14,6 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
@@ -50,8 +50,8 @@ _EVENT_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHORT_ID: Final = 14
 """Fewest digits of a shortened id: the time of creation, and enough to distinguish the events of one second."""
 _GAP: Final = 2
-_LEAST_WIDTH: Final = 16
-"""Fewest characters to which a column is narrowed."""
+_LEAST_WIDTH: Final = 12
+"""Fewest characters to which a column is cut."""
 _LATER_CONTROLS = re.compile("[\x7f-\x9f]")
 
 
@@ -83,7 +83,7 @@ def examples(*commands: str) -> str | None:
 def say(text: str = "", colour: str | None = None) -> None:
     """Write lines to standard output, in a terminal with the colour."""
     shown = visible(text)
-    typer.echo(typer.style(shown, fg=colour) if colour else shown)
+    typer.echo(typer.style(shown, fg=colour) if colour and _has_colours() else shown)
 
 
 def say_hanging(head: str, text: str, colour: str | None = None) -> None:
@@ -109,6 +109,11 @@ def error_text(error: LeadbridgeError) -> str:
 def is_terminal() -> bool:
     """Return True if a person reads the output. Lists show people, masked, to a person only: a pipe may be a log."""
     return sys.stdout.isatty()
+
+
+def _has_colours() -> bool:
+    """Return True for a terminal whose user has not set NO_COLOR (no-color.org)."""
+    return is_terminal() and not os.environ.get("NO_COLOR")
 
 
 def visible(text: str) -> str:
@@ -198,8 +203,9 @@ def waiting(text: str = "", *, after: float = 0.0) -> Iterator[Callable[[str], N
 def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool, spare: Sequence[str] = ()) -> None:
     """Show a listing: all of the rows as JSON, or the named columns as a table without the empty ones.
 
-    Where the table is wider than the terminal, times and ids become shorter, and texts are folded. If that is not
-    enough, the `spare` columns are left out in their order. In a pipe the table has its full width.
+    Each row takes one line. Where the table is wider than the terminal, times and ids become shorter, and long texts
+    are cut. If that is not enough, the `spare` columns are left out in their order. In a pipe the table has its full
+    width.
     """
     if as_json:
         write_json(list(rows))
@@ -207,7 +213,7 @@ def show_rows(rows: Sequence[Shown], columns: Sequence[str], *, as_json: bool, s
         complain("There is nothing to list.")
     else:
         lines, widths = _laid_out(rows, columns, spare, _width())
-        for line in _aligned(lines, widths, _coloured if is_terminal() else str):
+        for line in _aligned(lines, widths, _coloured if _has_colours() else str):
             typer.echo(line)
 
 
@@ -274,25 +280,24 @@ def _shortened(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     return [{name: short(cell) for name, cell in row.items()} for row in rows]
 
 
-def _foldable(lines: Sequence[Sequence[str]]) -> set[int]:
-    """Return the positions of the wide columns that have a cell of more than one word."""
-    widths = _widths(lines)
-    return {at for line in lines[1:] for at, cell in enumerate(line) if " " in cell and widths[at] > _LEAST_WIDTH}
+def _cuttable(lines: Sequence[Sequence[str]]) -> set[int]:
+    """Return the positions of the wide columns, but for the first: a person types what stands there."""
+    return {at for at, width in enumerate(_widths(lines)) if at and width > _LEAST_WIDTH}
 
 
 def _least(lines: Sequence[Sequence[str]]) -> int:
-    """Return the least width of a table whose columns are folded."""
-    return _total(lines) - sum(_widths(lines)[at] - _LEAST_WIDTH for at in _foldable(lines))
+    """Return the least width of a table whose texts are cut."""
+    return _total(lines) - sum(_widths(lines)[at] - _LEAST_WIDTH for at in _cuttable(lines))
 
 
 def _narrowed(lines: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Take the missing characters from the widest columns that have more than one word."""
-    widths, foldable = _widths(lines), _foldable(lines)
-    while foldable and sum(widths) + _GAP * (len(widths) - 1) > width:
-        widest = max(foldable, key=lambda at: widths[at])
+    """Take the missing characters from the widest columns that may be cut."""
+    widths, cuttable = _widths(lines), _cuttable(lines)
+    while cuttable and sum(widths) + _GAP * (len(widths) - 1) > width:
+        widest = max(cuttable, key=lambda at: widths[at])
         widths[widest] -= 1
         if widths[widest] == _LEAST_WIDTH:
-            foldable.remove(widest)
+            cuttable.remove(widest)
     return widths
 
 
@@ -322,17 +327,22 @@ def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
 def _aligned(
     lines: Sequence[Sequence[str]], widths: Sequence[int] | None = None, style: Callable[[str], str] = str
 ) -> Iterator[str]:
-    """Lay cells out in columns; a cell that is wider than its column goes on in the next line."""
+    """Lay cells out in columns; a cell that is wider than its column is cut."""
     flat = [[" ".join(cell.splitlines()) for cell in line] for line in lines]
     widths = widths or _widths(flat)
     for line in flat:
-        parts = [
-            [cell] if _length(cell) <= width else textwrap.wrap(cell, width)
-            for cell, width in zip(line, widths, strict=True)
-        ]
-        for row in zip_longest(*parts, fillvalue=""):
-            padded = (style(cell) + " " * (width - _length(cell)) for cell, width in zip(row, widths, strict=True))
-            yield (" " * _GAP).join(padded).rstrip()
+        cells = [_cut(cell, width) for cell, width in zip(line, widths, strict=True)]
+        padded = (style(cell) + " " * (width - _length(cell)) for cell, width in zip(cells, widths, strict=True))
+        yield (" " * _GAP).join(padded).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    """Return a text that takes at most `width` columns, with an ellipsis where its end is missing."""
+    if _length(text) <= width:
+        return text
+    from rich.cells import set_cell_size  # only a table that is too wide needs it
+
+    return set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def _length(text: str) -> int:

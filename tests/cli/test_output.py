@@ -56,6 +56,12 @@ def test_a_terminal_gets_a_table_with_colours(filled: "Place") -> None:
     assert re.search("\x1b\\[32mdelivered *\x1b", shown)
 
 
+def test_no_colours_for_a_user_who_wants_none(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    assert "\x1b" not in in_a_terminal(filled, "deliveries", "list")
+
+
 def test_a_pipe_gets_aligned_text(filled: "Place") -> None:
     lines = filled("deliveries", "list").stdout.splitlines()
 
@@ -95,8 +101,9 @@ def test_a_cell_with_lines_stays_in_its_row(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.splitlines() == ["A        B", "one two", "yes      1, 2"]
 
 
+SHORT = "006b056020eee9"
 ROW = {
-    "id": "006b056020eee9b394dd7440e507c2bb",
+    "id": f"{SHORT}b394dd7440e507c2bb",
     "state": "dead",
     "empty": None,
     "name": "李小明 of the sunny side",
@@ -106,27 +113,26 @@ ROW = {
 
 
 @pytest.mark.parametrize(
-    ("width", "columns", "row"),
+    ("width", "columns", "rows"),
     [
-        (200, "ID STATE NAME RECEIVED DETAIL", "006b056020eee9b394dd7440e507c2bb  dead   李小明"),
-        (150, "ID STATE NAME RECEIVED DETAIL", "006b056020eee9  dead   李小明"),
-        (75, "ID STATE NAME RECEIVED DETAIL", "006b056020eee9  dead   李小明"),
-        (60, "ID STATE NAME DETAIL", "006b056020eee9  dead   李小明"),
+        (200, "ID STATE NAME RECEIVED DETAIL", f"{ROW['id']}  dead   李小明 of the sunny side  2026-"),
+        (150, "ID STATE NAME RECEIVED DETAIL", f"{SHORT}  dead   李小明 of the sunny side  Nov 25 09:46  the answer"),
+        (75, "ID STATE NAME RECEIVED DETAIL", f"{SHORT}  dead   李小明 of the sun…  Nov 25 09:46  the answer said t…"),
+        (60, "ID STATE NAME DETAIL", f"{SHORT}  dead   李小明 of the su…  the answer said t…"),
     ],
 )
-def test_a_table_fits_the_terminal(
-    width: int, columns: str, row: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_row_takes_one_line_of_the_terminal(
+    width: int, columns: str, rows: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(output, "_width", lambda: width)
     output.show_rows([ROW], tuple(ROW), as_json=False, spare=("received_at",))
 
-    lines = capsys.readouterr().out.splitlines()
+    heading, row = capsys.readouterr().out.splitlines()
 
-    assert all(cell_len(line) <= width for line in lines)
-    assert lines[0].split() == columns.split()
-    assert lines[1].startswith(row)
-    written = "".join("".join(lines).split())
-    assert all(word in written for word in str(ROW["detail"]).split())
+    assert cell_len(row) <= width
+    assert heading.split() == columns.split()
+    assert row.startswith(rows)
+    assert row.endswith("…") or width > 100
 
 
 def test_a_short_id_is_as_long_as_it_must_be(
@@ -142,6 +148,7 @@ def test_a_short_id_is_as_long_as_it_must_be(
 
 def test_lists_fit_80_columns(filled: "Place", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "_width", lambda: 80)
+    filled.receive(lead(Email=f"{'an.address.of.sixty.characters' * 2}@example.com", FirstName="Bartholomew" * 6))
     filled("lanes", "pause", "crm", "--reason", "the account is moved to the new owner of the whole company")
     filled("deliveries", "discard", "3")
     for listing in ("events", "deliveries", "lanes", "quarantine", "audit"):
