@@ -30,6 +30,7 @@ from connectors.salesforce.requests import SalesforceActivity, SalesforceRequest
 from connectors.salesforce.schema import ObjectSchema
 from connectors.salesforce.status_codes import ErrorKind
 
+_SUCCESS = 200
 _NOT_FOUND = 404
 _SEVERAL = 300
 
@@ -77,7 +78,7 @@ class Appointments:
         plan = _Plan(row, schema)
         if row.route.prefer_contact:
             found = await self._finder.look([row], schema)
-            if isinstance(found, Retry):
+            if isinstance(found, Retry | Rejected):
                 return row, found
             plan = replace(plan, row=row.warned(found.warning)) if found.warning else plan
             target = found.targets.get(row.record.id)
@@ -87,7 +88,7 @@ class Appointments:
             if not isinstance(result, SalesforceProblem | _ActivityProblem):
                 return plan.row, result
             further = await self._further(plan, result)
-            if isinstance(further, Retry):
+            if isinstance(further, Retry | Rejected):
                 return plan.row, further
             if further is None:
                 return plan.row, self._outcome(plan, result)
@@ -100,12 +101,14 @@ class Appointments:
         is_described = described and plan.target is None
         return record_outcomes([result], [{}], [person_of(plan.row.record)], described=is_described)[0]
 
-    async def _further(self, plan: _Plan, result: SalesforceProblem | _ActivityProblem) -> _Plan | Retry | None:
+    async def _further(
+        self, plan: _Plan, result: SalesforceProblem | _ActivityProblem
+    ) -> _Plan | Retry | Rejected | None:
         """Return another plan for an appointment that was not written; None if there is none left."""
         problem = result.problem if isinstance(result, _ActivityProblem) else result
         if problem.kind is ErrorKind.CONVERTED:
             targets = await self._finder.conversions([(plan.row, plan.target)])
-            if isinstance(targets, Retry):
+            if isinstance(targets, Retry | Rejected):
                 return targets
             target = targets.get(plan.row.record.id)
             return await self._moved(plan, target) if target and target.contact.id != plan.target else None
@@ -158,19 +161,21 @@ class Appointments:
         """
         row = plan.row
         answer = await self._client.call(self._requests.look(row, plan.target, activity, _names(plan)))
-        if not isinstance(answer, Answer):
-            return (_unseen(row), None) if is_refusal(answer) and not row.record.is_repeat else _blind(answer)
-        parts = read_parts(answer)
+        parts = await self._client.parts(answer) if isinstance(answer, Answer) else answer
+        if isinstance(parts, Retry | Rejected):
+            is_refused = not isinstance(answer, Answer) and is_refusal(parts) and not row.record.is_repeat
+            return (_unseen(row), None) if is_refused else _blind(parts)
+        status = answer.status or _SUCCESS
         record, activities = parts.get("record"), parts.get("activities")
         if record is not None and record.status == _NOT_FOUND:
             return None, None
         if record is not None and record.status == _SEVERAL:
-            found = read_write(record, answer.status, self._client.secrets)
-            return outcome(found) if isinstance(found, SalesforceProblem) else _lost(answer.status)
+            found = read_write(record, status, self._client.secrets)
+            return outcome(found) if isinstance(found, SalesforceProblem) else _lost(status)
         known = record.body.get("Id") if record and record.is_good and isinstance(record.body, dict) else None
         if isinstance(known, str) and is_answered(activities):
             return _existing(record, known), read_activities(activities, activity.mark)
-        trouble = self._trouble(record, activities, answer.status)
+        trouble = self._trouble(record, activities, status)
         if is_refusal(trouble) and not row.record.is_repeat:
             return (_existing(record, known) if isinstance(known, str) else _unseen(row)), None
         return _blind(trouble)

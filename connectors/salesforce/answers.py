@@ -145,7 +145,9 @@ def _existing(record: dict[str, Any]) -> Existing:
 
 
 def _records(part: Part | None) -> list[dict[str, Any]] | None:
-    listed = part.body.get("records") if part and part.is_good and isinstance(part.body, dict) else None
+    """Return the records of a query; None if the answer is unusable, or is only the first page of several."""
+    body = part.body if part and part.is_good and isinstance(part.body, dict) else {}
+    listed = None if body.get("done") is False else body.get("records")
     if not isinstance(listed, list) or not all(isinstance(each, dict) and each.get("Id") for each in listed):
         return None
     return listed

@@ -4,10 +4,11 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from yarl import URL
 
-from connectors.base import Quota, Rejected, Retry, exchange_items
+from connectors.base import Blame, Quota, Reason, Rejected, Retry, exchange_items
 from connectors.http_client.answer import Answer, Failure
 from connectors.http_client.masking import Secrets
 from connectors.http_client.session import HttpSession
@@ -19,6 +20,7 @@ from connectors.salesforce.errors import (
     document_of,
     is_refusal,
     read_salesforce_problem,
+    unreadable,
 )
 from connectors.salesforce.requests import SalesforceRequest, SalesforceRequests
 from connectors.salesforce.schema import ObjectSchema, read_shape
@@ -35,6 +37,8 @@ _HEADER = "Sforce-Limit-Info"
 _WHOLE = 100
 _FIRST_ERROR = 400
 _UNAUTHORIZED = 401
+_FURTHER_PAGES = 4  # after the first one: 10,000 records in all
+_TOO_MANY = "{count} records of Salesforce match, too many to read; correct the value that they share, then replay"
 _SHAPE_SECONDS = 6 * 3600.0  # seconds until an administrator's change of a length or a field is noticed
 _MISSING_SHAPE_SECONDS = 600.0  # seconds until the next try if access is denied, or a field is missing
 
@@ -131,6 +135,43 @@ class SalesforceClient:
             results += zip(ids, own_results(part, len(ids)), strict=False)
         items.received(results)
         return verdicts
+
+    async def parts(self, answer: Answer) -> dict[str, Part] | Retry | Rejected:
+        """Return the parts of a composite by name, queries with all of their pages.
+
+        A query with too many records is rejected, because a lead is not written into a record that was guessed.
+        """
+        parts = read_parts(answer)
+        for name, part in parts.items():
+            whole = await self._whole(part)
+            if not isinstance(whole, Part):
+                return whole
+            parts[name] = whole
+        return parts
+
+    async def _whole(self, part: Part) -> Part | Retry | Rejected:
+        """Return a part with the records of its further pages."""
+        body: Any = part.body
+        if not part.is_good or not isinstance(body, dict) or body.get("done") is not False:
+            return part
+        records, page = list(body.get("records") or ()), body
+        for _ in range(_FURTHER_PAGES):
+            path = page.get("nextRecordsUrl")
+            if not isinstance(path, str) or not path.startswith("/services/data/"):
+                return unreadable(part.status)
+            answer = await self.call(SalesforceRequest("GET", path))
+            if not isinstance(answer, Answer):
+                # A page that is refused has expired: the next attempt reads from the beginning.
+                return answer if isinstance(answer, Retry) else unreadable(answer.status or part.status)
+            page = document_of(answer)
+            if not isinstance(page, dict) or not isinstance(page.get("records"), list):
+                return unreadable(answer.status)
+            records += page["records"]
+            if page.get("done") is not False:
+                return Part(part.status, {**body, "done": True, "records": records})
+        count = body.get("totalSize")
+        shown = count if isinstance(count, int) else f"more than {len(records)}"
+        return Rejected(Reason.CONFLICT, _TOO_MANY.format(count=shown), Blame.BATCH, part.status)
 
     async def ask(self, request: SalesforceRequest) -> Answer | Failure:
         """Send a request, and return the answer of any status, or the failure."""

@@ -7,10 +7,10 @@ their contacts' ids, one for the contacts' values where those matter.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from connectors.base import Retry
+from connectors.base import Rejected, Retry
 from connectors.http_client.answer import Answer
 from connectors.phone_numbers import is_same_phone, phone_notations
-from connectors.salesforce.answers import Part, read_existing, read_parts, read_selection
+from connectors.salesforce.answers import Part, read_existing, read_selection
 from connectors.salesforce.client import SalesforceClient, Shapes
 from connectors.salesforce.descriptions import as_text
 from connectors.salesforce.errors import is_refusal, outcome, read_salesforce_problem
@@ -97,7 +97,7 @@ class RecordFinder:
         self._requests = requests
         self._shapes = shapes
 
-    async def look(self, rows: Sequence[Row], schema: ObjectSchema | None) -> RecordFindings | Retry:
+    async def look(self, rows: Sequence[Row], schema: ObjectSchema | None) -> RecordFindings | Retry | Rejected:
         """Read what the writing of the rows depends on, in one call, or in none.
 
         Args:
@@ -116,7 +116,7 @@ class RecordFinder:
             names += [name for name in CONVERSION if schema.field(name)]
         leads = [Selection(route.object, route.external_id, [row.key for row in asking], names)] if asking else []
         found = await self._select([*leads, *people])
-        if isinstance(found, Retry):
+        if isinstance(found, Retry | Rejected):
             return found
         parts, refused = found
         known = read_existing(parts[0], route.external_id) if leads else {}
@@ -131,12 +131,14 @@ class RecordFinder:
         converted = [(row, lead) for row, lead in pairs if lead is not None and lead.contact]
         if converted:
             followed = await self._follow(converted)
-            if isinstance(followed, Retry):
+            if isinstance(followed, Retry | Rejected):
                 return followed
             targets |= followed
         return RecordFindings(known, targets, warning)
 
-    async def conversions(self, rows: Sequence[tuple[Row, str | None]]) -> Mapping[str, ContactTarget] | Retry:
+    async def conversions(
+        self, rows: Sequence[tuple[Row, str | None]]
+    ) -> Mapping[str, ContactTarget] | Retry | Rejected:
         """Return the contacts of converted leads, by the ids of the bridge's records, as far as they can be read.
 
         Args:
@@ -152,7 +154,7 @@ class RecordFinder:
             if keys
         ]
         found = await self._select(selections)
-        if isinstance(found, Retry):
+        if isinstance(found, Retry | Rejected):
             return found
         leads: dict[str, Existing] = {}
         for selection, parts in zip(selections, found[0], strict=True):
@@ -165,13 +167,13 @@ class RecordFinder:
 
     async def values(
         self, name: str, ids: Sequence[str], names: Iterable[str], schema: ObjectSchema | None
-    ) -> Mapping[str, Existing] | Retry:
+    ) -> Mapping[str, Existing] | Retry | Rejected:
         """Return records with the values of fields, by their ids in lower case, as far as they can be read."""
         readable = _readable(names, name, schema)
         if not readable or not ids:
             return {}
         found = await self._select([Selection(name, "Id", ids, readable)])
-        if isinstance(found, Retry):
+        if isinstance(found, Retry | Rejected):
             return found
         known = read_existing(found[0][0], "Id")
         return known if known is not None else self._passing(found[0][0]) or {}
@@ -179,7 +181,7 @@ class RecordFinder:
     async def held(self, name: str, ids: Sequence[str]) -> frozenset[str] | None:
         """Return the ids of those records of an object that exist, in lower case; None if it is unknown."""
         found = await self._select([Selection(name, "Id", ids)])
-        known = None if isinstance(found, Retry) else read_existing(found[0][0], "Id")
+        known = None if isinstance(found, Retry | Rejected) else read_existing(found[0][0], "Id")
         return None if known is None else frozenset(known)
 
     async def contact_schema(self) -> ObjectSchema | None:
@@ -187,7 +189,7 @@ class RecordFinder:
         schema = await self._shapes.of("Contact")
         return schema if isinstance(schema, ObjectSchema) else None
 
-    async def _follow(self, leads: Sequence[tuple[Row, Existing]]) -> dict[str, ContactTarget] | Retry:
+    async def _follow(self, leads: Sequence[tuple[Row, Existing]]) -> dict[str, ContactTarget] | Retry | Rejected:
         """Return the contacts of converted leads with the values that decide what is written."""
         contacts = await self._shapes.of("Contact")
         if isinstance(contacts, Retry):
@@ -195,7 +197,7 @@ class RecordFinder:
         wanted = _wanted([contact_row(row, contacts) for row, _ in leads])
         ids = list(dict.fromkeys(lead.contact for _, lead in leads if lead.contact))
         known = await self.values("Contact", ids, wanted, contacts)
-        if isinstance(known, Retry):
+        if isinstance(known, Retry | Rejected):
             return known
         targets = {}
         for row, lead in leads:
@@ -206,14 +208,16 @@ class RecordFinder:
                 targets[row.record.id] = ContactTarget(contact, warning, as_text(opportunity) or None)
         return targets
 
-    async def _select(self, selections: Sequence[Selection]) -> tuple[list[list[Part | None]], bool] | Retry:
+    async def _select(self, selections: Sequence[Selection]) -> tuple[list[list[Part | None]], bool] | Retry | Rejected:
         """Return the answers to the queries of each selection, and True if the whole call was refused."""
         if not selections:
             return [], False
         answer = await self._client.call(self._requests.select(selections))
         if isinstance(answer, Retry) and not is_refusal(answer):
             return answer
-        parts = read_parts(answer) if isinstance(answer, Answer) else {}
+        parts = await self._client.parts(answer) if isinstance(answer, Answer) else {}
+        if isinstance(parts, Retry | Rejected):
+            return parts
         size = keys_per_query(selections)
         found = [[parts.get(name) for name in each.parts(at, size)] for at, each in enumerate(selections)]
         return found, not isinstance(answer, Answer)

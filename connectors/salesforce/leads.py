@@ -138,7 +138,7 @@ class Leads:
                 they are refused together.
         """
         found = await self._finder.look(rows, schema)
-        if isinstance(found, Retry):
+        if isinstance(found, Retry | Rejected):
             return [(row, found) for row in rows]
         drafts = [make_draft(row.warned(found.warning) if found.warning else row, schema, found.known) for row in rows]
         await self._move(drafts, found.targets)
@@ -180,7 +180,7 @@ class Leads:
         if not converted:
             return False
         targets = await self._finder.conversions([(each.row, each.target) for each in converted])
-        if isinstance(targets, Retry):
+        if isinstance(targets, Retry | Rejected):
             for each in converted:
                 each.verdict = targets
             return False
@@ -320,12 +320,12 @@ class Leads:
         known = await self._finder.values(some.row.route.object, list(drafts), tuple(wanted), some.schema)
         for record_id, each in drafts.items():
             each.is_new, each.target = False, record_id
-            if isinstance(known, Retry):
+            if isinstance(known, Retry | Rejected):
                 each.verdict = known
                 continue
             # Values that cannot be read stay unchanged (`body`).
             each.existing = known.get(record_id.casefold()) or Existing(record_id)
-        return not isinstance(known, Retry)
+        return not isinstance(known, Retry | Rejected)
 
     def _outcomes(self, drafts: Sequence[Draft], schema: ObjectSchema | None) -> list[tuple[Row, Outcome]]:
         verdicts = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from connectors.base import Blame, Delivered, Outcome, Rejected, Retry
 from connectors.http_client.answer import Answer
-from connectors.salesforce.answers import Part, Verdict, Written, read_parts, read_selection
+from connectors.salesforce.answers import Part, Verdict, Written, read_selection
 from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.errors import (
     DROPPED,
@@ -100,12 +100,14 @@ class SalesforceRelatedRecords:
             for name, ids in by_field.items()
         ]
         answer = await self._client.call(self._requests.select(selections))
-        parts = read_parts(answer) if isinstance(answer, Answer) else {}
+        parts = await self._client.parts(answer) if isinstance(answer, Answer) else answer
+        if isinstance(parts, Retry | Rejected):
+            return self._unread(drafts, asked, parts, outcomes)
         size = keys_per_query(selections)
         answered = [parts.get(name) for at, each in enumerate(selections) for name in each.parts(at, size)]
         tasks = read_selection(answered)
         if tasks is None:
-            trouble = answer if not isinstance(answer, Answer) else self._trouble(answered)
+            trouble = self._trouble(answered)
             return self._unread(drafts, asked, trouble, outcomes)
         found = {each.id: each.description or "" for each in tasks}
         for each in asked:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from connectors.base import Retry
 from connectors.http_client.answer import Answer
-from connectors.salesforce.answers import read_parts, read_selection
+from connectors.salesforce.answers import read_selection
 from connectors.salesforce.client import SalesforceClient
 from connectors.salesforce.errors import is_refusal, outcome, read_salesforce_problem, unreadable
 from connectors.salesforce.requests import SalesforceRequests, Selection, keys_per_query
@@ -55,7 +55,9 @@ class Users:
         answer = await self._client.call(self._requests.select(selections))
         if isinstance(answer, Retry) and not is_refusal(answer):
             return answer
-        parts = read_parts(answer) if isinstance(answer, Answer) else {}
+        parts = await self._client.parts(answer) if isinstance(answer, Answer) else {}
+        if not isinstance(parts, dict):
+            return parts if isinstance(parts, Retry) else unreadable(200)
         size = keys_per_query(selections)
         found: dict[str, str] = {}
         for at, selection in enumerate(selections):

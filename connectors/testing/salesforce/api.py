@@ -1,6 +1,8 @@
 """The REST API of the org: routing of calls to resources. Does not use the network."""
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
@@ -13,6 +15,7 @@ from connectors.testing.salesforce.org import Org
 from connectors.testing.salesforce.problems import ProblemError, not_found, refused
 from connectors.testing.salesforce.records import answer_collections, answer_records
 
+_CURSOR = re.compile(r"01g(\d{15})-(\d+)", re.ASCII)
 _BODIES = ("POST", "PATCH", "PUT")
 
 
@@ -31,6 +34,7 @@ class Api:
         self._limits = limits
         self._version = version
         self._unread_in_row = unread_in_row
+        self._cursors: list[list[dict[str, Any]]] = []
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Answer a call. A failed call writes nothing.
@@ -61,8 +65,8 @@ class Api:
                 return Reply(200, {name: f"{call.root}/{name}" for name in names})
             case ("sobjects", *_):
                 return answer_records(self._org, call)
-            case ("query",):
-                return self._query(call)
+            case ("query", *cursor):
+                return self._next_page(call, cursor[0]) if cursor else self._query(call)
             case ("limits",):
                 call.allow("GET")
                 return Reply(200, self._limits.document())
@@ -76,7 +80,27 @@ class Api:
         call.allow("GET")
         if not call.query.get("q"):
             raise refused(400, "MALFORMED_QUERY", "A query string has to be specified")
-        return Reply(200, soql.run(self._org, call.query["q"], call.version))
+        self._cursors.append(soql.run(self._org, call.query["q"], call.version))
+        return self._page(call, len(self._cursors) - 1, 0)
+
+    def _next_page(self, call: Call, cursor: str) -> Reply:
+        call.allow("GET")
+        found = _CURSOR.fullmatch(cursor)
+        if not found or int(found[1]) >= len(self._cursors):
+            raise refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+        return self._page(call, int(found[1]), int(found[2]))
+
+    def _page(self, call: Call, query: int, start: int) -> Reply:
+        """Return the records of a query from `start` on, with the address of the next page if there is one."""
+        records, end = self._cursors[query], start + self._org.page_size
+        document: dict[str, Any] = {
+            "totalSize": len(records),
+            "done": end >= len(records),
+            "records": records[start:end],
+        }
+        if end >= len(records):
+            return Reply(200, document)
+        return Reply(200, {**document, "nextRecordsUrl": f"{call.root}/query/01g{query:015}-{end}"})
 
 
 def _read(method: str, headers: Mapping[str, str], body: bytes) -> object:

@@ -73,6 +73,8 @@ class Org:
         self.objects = objects
         self.duplicates = duplicates
         self.validation_rules: list[ValidationRule] = []
+        self.page_size = 2000
+        """Maximum number of records in a page of a query."""
         self.hidden: set[str] = set()
         """Ids of records that are not shared with the user: only a duplicate rule finds them."""
         self.locks: Counter[str] = Counter()
