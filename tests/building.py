@@ -1,5 +1,6 @@
 """Makes the values that tests are about, without reading a configuration file."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,8 +24,7 @@ from bridge.event import Event, EventState, Form, fields_of
 from bridge.identity import Identity
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_form import FieldForm
-from bridge.mapping.mapping import EVENT_NAME_MEMBERS, compile_mapping
-from bridge.mapping.mapping import Mapping as FieldMapping
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS, FieldMapping, FieldTrace, MappingError, compile_mapping
 from bridge.store.interface import NewDelivery, RoutedEvent
 from connectors.base import (
     Connector,
@@ -222,6 +222,14 @@ EXPRESSIONS = JinjaExpressions(members=EVENT_NAME_MEMBERS)
 def mapping(fields: Mapping[str, Any]) -> FieldMapping:
     """Compile a route's `fields`, as they are written in YAML."""
     return compile_mapping({name: FieldForm.model_validate(form) for name, form in fields.items()}, EXPRESSIONS)
+
+
+def field_traces(compiled: FieldMapping, variables: Mapping[str, Any]) -> list[FieldTrace]:
+    """Return the computation of each field, also where there is no record."""
+    traces: list[FieldTrace] = []
+    with contextlib.suppress(MappingError):
+        compiled.apply(variables, traces)
+    return traces
 
 
 def flipped(text: bytes) -> Iterator[bytes]:

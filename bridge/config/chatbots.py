@@ -15,8 +15,7 @@ from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node, 
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_FIELDS
 from bridge.mapping.field_form import FieldForm
-from bridge.mapping.mapping import FieldsError, compile_mapping
-from bridge.mapping.mapping import Mapping as FieldMapping
+from bridge.mapping.mapping import FieldMapping, FieldsError, compile_mapping
 
 
 def build_chatbots(draft: ConfigDraft, destinations: Mapping[str, BuiltDestination]) -> dict[str, Chatbot]:

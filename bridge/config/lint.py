@@ -13,8 +13,7 @@ from bridge.config.yaml_tree import key_position
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_TYPES
 from bridge.mapping.field_form import FieldForm
-from bridge.mapping.mapping import EVENT_NAMES
-from bridge.mapping.mapping import Mapping as FieldMapping
+from bridge.mapping.mapping import EVENT_NAMES, FieldMapping
 from bridge.mapping.transform_api import Transform, TransformStep, value_as_text
 
 _TYPE: Final = "Type"

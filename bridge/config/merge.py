@@ -25,8 +25,7 @@ from bridge.config.yaml_tree import (
     position_inside,
 )
 from bridge.mapping.expressions.engine import JinjaExpressions
-from bridge.mapping.mapping import EVENT_NAMES
-from bridge.mapping.mapping import Mapping as FieldMapping
+from bridge.mapping.mapping import EVENT_NAMES, FieldMapping
 from bridge.mapping.transform_api import Transform
 from connectors.base import ExpressionError
 

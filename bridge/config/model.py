@@ -15,7 +15,7 @@ from bridge.config.diagnostics import ConfigPath, ConfigProblem, Position
 from bridge.delivery.rate_limit import Pace
 from bridge.event import UNSIGNED
 from bridge.ingress.signature import key_fingerprint
-from bridge.mapping.mapping import Mapping as FieldMapping
+from bridge.mapping.mapping import FieldMapping
 from connectors.base import Connector, DestinationSettings, RouteSettings
 
 Condition = Callable[[Mapping[str, Any]], Any]

@@ -1,11 +1,11 @@
 """Mapping of an event's fields to the fields of a record. Pure.
 
 The configuration's `fields` are parsed into `FieldForm`s, compiled once (`compile_mapping`), and applied to each event
-(`Mapping.apply`). `Mapping.trace` runs the same code and returns every intermediate value.
+(`FieldMapping.apply`). The same pass explains the record, with every intermediate value, if a list for that is given.
 """
 
 import re
-from collections import abc
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
@@ -23,7 +23,7 @@ from connectors.base import ExpressionError, Expressions
 EVENT_MEMBERS: Final = frozenset({"id", "received_at"})
 EVENT_NAMES: Final = frozenset(EVENT_FIELDS) | {"event", "chatbot"}
 """Names that expressions over an event may use."""
-EVENT_NAME_MEMBERS: Final[abc.Mapping[str, frozenset[str]]] = {
+EVENT_NAME_MEMBERS: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys((*EVENT_FIELDS, "chatbot"), TEXT_METHODS),
     "event": EVENT_MEMBERS,
 }
@@ -79,7 +79,7 @@ class FieldProblem:
 class FieldsError(LeadbridgeError):
     """Error for fields that cannot be compiled, with all mistakes."""
 
-    def __init__(self, problems: abc.Iterable[FieldProblem]) -> None:
+    def __init__(self, problems: Iterable[FieldProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in self.problems))
 
@@ -113,7 +113,7 @@ class FieldTrace:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """One compiled field. `apply` and `trace` both use `value`."""
+    """One compiled field."""
 
     name: str
     sources: tuple[tuple[str, TransformStep], ...]
@@ -127,36 +127,34 @@ class _Field:
     write: str | None
     """Mode of writing; None if the configuration names none, which means always."""
 
-    def value(self, event_variables: abc.Mapping[str, Any], trace: list[TraceStep] | None = None) -> Any:
-        """Return the value, or `_LEFT_OUT` if it is empty. Add each step to `trace` if it is given."""
+    def value(self, event_variables: Mapping[str, Any], steps: list[TraceStep] | None) -> Any:
+        """Return the value, or `_LEFT_OUT` if it is empty. Add each step to `steps` if it is given."""
         value: Any = ""
         label = ""
         try:
             for label, read in self.sources:
                 value = read(event_variables)
-                if trace is not None:
-                    trace.append(TraceStep(label, value))
+                if steps is not None:
+                    steps.append(TraceStep(label, value))
                 if not _is_empty(value):
                     break
             for label, step in self.steps:
                 if _is_empty(value):
                     break
                 value = step(value)
-                if trace is not None:
-                    trace.append(TraceStep(label, value))
+                if steps is not None:
+                    steps.append(TraceStep(label, value))
         except Exception as error:  # noqa: BLE001 - whatever the values make of it is the mapping's failure
             raise self._failure(label, error) from None
-        # Constants of the configuration and transforms of plug-ins may hold half an emoji; the event's values do not.
-        return encodable(self._replace_empty(value, trace) if _is_empty(value) else value)
-
-    def _replace_empty(self, value: Any, trace: list[TraceStep] | None) -> Any:
-        """Return the default or another replacement of an empty value."""
-        if self.default is not None:
+        if _is_empty(value) and self.default is not None:
             value = self.default
-            if trace is not None:
-                trace.append(TraceStep(self.default_label, value))
-        if not _is_empty(value):
-            return value
+            if steps is not None:
+                steps.append(TraceStep(self.default_label, value))
+        # Constants of the configuration and transforms of plug-ins may hold half an emoji; the event's values do not.
+        return self._empty() if _is_empty(value) else encodable(value)
+
+    def _empty(self) -> Any:
+        """Return the replacement of an empty value; raise `MappingError` if the field is required."""
         if self.required:
             sources = ", ".join(_step_name(label) for label, _ in self.sources) or "its value"
             raise MappingError(
@@ -165,6 +163,12 @@ class _Field:
                 f"delivery",
             )
         return "" if self.keep_empty else _LEFT_OUT
+
+    def trace(self, steps: Iterable[TraceStep], value: Any, error: str | None) -> FieldTrace:
+        """Return how the field got its value."""
+        left_out = value is _LEFT_OUT
+        sources = tuple(label for label, _ in self.sources)
+        return FieldTrace(self.name, sources, tuple(steps), None if left_out else value, left_out, error)
 
     def _failure(self, label: str, error: Exception) -> MappingError:
         if isinstance(error, ExpressionError):
@@ -179,7 +183,7 @@ class _Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
+class FieldMapping:
     """The compiled fields of a route, in the order of the configuration."""
 
     _fields: tuple[_Field, ...] = ()
@@ -189,7 +193,7 @@ class Mapping:
     """Names of the fields with `write: if_empty`."""
 
     @classmethod
-    def joined(cls, parts: abc.Iterable["Mapping"]) -> "Mapping":
+    def joined(cls, parts: Iterable["FieldMapping"]) -> "FieldMapping":
         """Return a mapping with the fields of several, in order."""
         fields = tuple(field for each in parts for field in each._fields)
         modes = [frozenset(each.name for each in fields if each.write == mode) for mode in ("create", "if_empty")]
@@ -210,42 +214,51 @@ class Mapping:
             if each.write is None and each.default is not None
         }
 
-    def apply(self, event_variables: abc.Mapping[str, Any]) -> dict[str, Any]:
+    def apply(self, event_variables: Mapping[str, Any], traces: list[FieldTrace] | None = None) -> dict[str, Any]:
         """Return a record's fields for the variables of `event_variables`, without empty fields.
 
         A field of the event keeps its type; the result of a template is text. The steps are taken from the current
         budget, or from a new one.
 
+        Args:
+            event_variables: See `event_variables`.
+            traces: Receives the computation of each field, those that are left out or fail included.
+
         Raises:
             MappingError: A required field is empty, a template or transform cannot use the values, or the work or the
-                result would be too large.
+                result would be too large. With `traces` the other fields are computed all the same.
         """
         if budget.budget_in_force():
-            return self._compute(event_variables)
+            return self._compute(event_variables, traces)
         with spending(Budget()):
-            return self._compute(event_variables)
+            return self._compute(event_variables, traces)
 
-    def _compute(self, event_variables: abc.Mapping[str, Any]) -> dict[str, Any]:
+    def _compute(self, event_variables: Mapping[str, Any], traces: list[FieldTrace] | None) -> dict[str, Any]:
         record = {}
         size = 0
+        failure: MappingError | None = None
+        steps: list[TraceStep] | None = None
         for field in self._fields:
-            value = field.value(event_variables)
-            if value is not _LEFT_OUT:
-                size += len(value) if type(value) is str else _length(value)
-                if size > FIELD_TEXT:
-                    _check_length(field.name, value, size)
-                record[field.name] = value
+            value, error = _LEFT_OUT, None
+            if traces is not None:
+                steps = []
+            try:
+                value = field.value(event_variables, steps)
+                if value is not _LEFT_OUT:
+                    length = len(value) if type(value) is str else _length(value)
+                    if size + length > FIELD_TEXT:
+                        _check_length(field.name, length, size)
+                    size += length
+                    record[field.name] = value
+            except MappingError as raised:
+                if traces is None:
+                    raise
+                failure, error, value = failure or raised, raised.message, _LEFT_OUT
+            if traces is not None:
+                traces.append(field.trace(steps or (), value, error))
+        if failure:
+            raise failure
         return record
-
-    def trace(self, event_variables: abc.Mapping[str, Any]) -> tuple[FieldTrace, ...]:
-        """Return the computation of each field, including those that are left out or fail."""
-        size = 0
-        traces = []
-        with spending(budget.current_budget()):
-            for field in self._fields:
-                traces.append(_trace(field, event_variables, size))
-                size += _length(traces[-1].value)
-        return tuple(traces)
 
 
 def _length(value: object) -> int:
@@ -255,27 +268,15 @@ def _length(value: object) -> int:
     return len(to_json(value)) if isinstance(value, dict | list) else 0
 
 
-def _check_length(name: str, value: object, size: int) -> None:
-    """Raise `MappingError` if a value is too long, or makes the record of the given size too long."""
-    if _length(value) > FIELD_TEXT:
+def _check_length(name: str, length: int, size: int) -> None:
+    """Raise `MappingError` if a value is too long, or too long for a record that has `size` characters already."""
+    if length > FIELD_TEXT:
         what = f"longer than {FIELD_TEXT:,}"
-    elif size > RECORD_TEXT:
+    elif size + length > RECORD_TEXT:
         what = f"the record with this field is longer than {RECORD_TEXT:,}"
     else:
         return
     raise MappingError(name, f"{what} characters; shorten it with `truncate`, then replay the delivery")
-
-
-def _trace(field: _Field, event_variables: abc.Mapping[str, Any], size: int) -> FieldTrace:
-    steps: list[TraceStep] = []
-    sources = tuple(label for label, _ in field.sources)
-    try:
-        value = field.value(event_variables, steps)
-        _check_length(field.name, value, size + _length(value))
-    except MappingError as error:
-        return FieldTrace(field.name, sources, tuple(steps), None, left_out=True, error=error.message)
-    left_out = value is _LEFT_OUT
-    return FieldTrace(field.name, sources, tuple(steps), None if left_out else value, left_out)
 
 
 def _step_name(label: str) -> str:
@@ -289,10 +290,10 @@ def _is_empty(value: object) -> bool:
 
 
 def compile_mapping(
-    fields: abc.Mapping[str, FieldForm],
+    fields: Mapping[str, FieldForm],
     expressions: Expressions,
-    transforms: abc.Mapping[str, Transform] = BUILTIN,
-) -> Mapping:
+    transforms: Mapping[str, Transform] = BUILTIN,
+) -> FieldMapping:
     """Compile the fields of a route, by their names at the destination.
 
     Raises:
@@ -303,13 +304,13 @@ def compile_mapping(
     compiled = tuple(compiler.field(name, form) for name, form in fields.items())
     if compiler.problems:
         raise FieldsError(compiler.problems)
-    return Mapping.joined([Mapping(compiled)])
+    return FieldMapping.joined([FieldMapping(compiled)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiler:
     expressions: Expressions
-    transforms: abc.Mapping[str, Transform]
+    transforms: Mapping[str, Transform]
     problems: list[FieldProblem]
 
     def field(self, name: str, form: FieldForm) -> _Field:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from bridge import event
 from bridge.config.model import Chatbot, Route
-from bridge.mapping.mapping import MappingError, event_variables
+from bridge.mapping.mapping import FieldTrace, MappingError, event_variables
 from bridge.store.interface import Delivery
 from connectors.base import Reason, Record
 
@@ -24,8 +24,15 @@ class LeftOutError(Exception):
     """Error for a delivery whose chatbot's file is left out because of its errors: the delivery waits."""
 
 
-def build_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Record:
+def build_record(
+    delivery: Delivery, chatbots: Callable[[str], Chatbot | None], traces: list[FieldTrace] | None = None
+) -> Record:
     """Return the record of a delivery's event under its route in the configuration in use.
+
+    Args:
+        delivery: The delivery.
+        chatbots: Returns a chatbot by its name.
+        traces: Receives the computation of each field, also if there is no record.
 
     Raises:
         UnmappableError: There is no record; the delivery becomes a dead letter.
@@ -40,7 +47,7 @@ def build_record(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) 
     _check_owner(delivery, event.serial_number(restored.fields), chatbot)
     values = event_variables(restored)
     try:
-        fields = route.mapping.apply(values)
+        fields = route.mapping.apply(values, traces)
     except MappingError as error:
         raise UnmappableError(Reason.MAPPING, str(error)) from error
     return Record(

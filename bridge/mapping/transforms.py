@@ -18,6 +18,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
@@ -61,38 +62,24 @@ def _register(
     return keep
 
 
-def _register_plain(
-    name: str, description: str, rate: int = 10, reads: int = FIELD_TEXT
-) -> Callable[[TransformStep], TransformStep]:
-    def keep(step: TransformStep) -> TransformStep:
-        _builtin[name] = Transform(name, description, lambda: step, (), rate, reads)
-        return step
-
-    return keep
-
-
-@_register_plain("trim", "Removes white space at both ends.")
-def trim(value: object) -> str:
-    """Return the text without white space at both ends."""
-    return value_as_text(value).strip()
+def _register_text(
+    name: str, description: str, convert: Callable[[str], Any], rate: int = 10, reads: int = FIELD_TEXT
+) -> None:
+    """Register a transform without arguments, which gets any value as text."""
+    _builtin[name] = Transform(
+        name, description, lambda: lambda value: convert(value_as_text(value)), (), rate=rate, reads=reads
+    )
 
 
-@_register_plain("lower", "Converts to lower case.", 60)
-def lower(value: object) -> str:
-    """Return the text in lower case."""
-    return value_as_text(value).lower()
-
-
-@_register_plain("upper", "Converts to upper case.", 60)
-def upper(value: object) -> str:
-    """Return the text in upper case."""
-    return value_as_text(value).upper()
-
-
-@_register_plain("title", "Starts each word with a capital letter and continues in lower case.", 500)
-def title(value: object) -> str:
+def title(text: str) -> str:
     """Return each word with a capital. Unlike `str.title`, letters after an apostrophe stay small (`John's`)."""
-    return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), value_as_text(value))
+    return _WORD.sub(lambda word: word[0][:1].upper() + word[0][1:].lower(), text)
+
+
+_register_text("trim", "Removes white space at both ends.", str.strip)
+_register_text("lower", "Converts to lower case.", str.lower, 60)
+_register_text("upper", "Converts to upper case.", str.upper, 60)
+_register_text("title", "Starts each word with a capital letter and continues in lower case.", title, 500)
 
 
 @_register(
@@ -212,9 +199,13 @@ def _zone(tz: str) -> ZoneInfo:
         raise TransformError(f"transform `date`: `tz` needs a zone such as Europe/London{hint}") from None
 
 
-@_register_plain("epoch_ms", "Converts a time to milliseconds since 1970. Texts that are no time stay unchanged.")
-def epoch_ms(value: object) -> object:
+@_register("epoch_ms", "Converts a time to milliseconds since 1970. Texts that are no time stay unchanged.")
+def epoch_ms() -> TransformStep:
     """Return a time as a whole number of milliseconds since the epoch; see `read_time` for accepted values."""
+    return _milliseconds
+
+
+def _milliseconds(value: object) -> object:
     time = read_time(value)
     if time is None:
         return value
@@ -314,32 +305,21 @@ def _pattern(transform: str, pattern: str) -> Pattern:
         raise TransformError(f"transform `{transform}`: `pattern` {error}") from None
 
 
-@_register("first_name", "Extracts the first name from a full name.", rate=30_000, reads=NAME_INPUT)
-def first_name() -> TransformStep:
-    """Return the first name in a full name, or `""` if it has none."""
-    return _name_part(attrgetter("first"))
-
-
-@_register(
-    "rest_of_name",
-    "Extracts everything but the first name from a full name: with `first_name` it is the whole name.",
-    rate=30_000,
-    reads=NAME_INPUT,
-)
-def rest_of_name() -> TransformStep:
-    """Return the other words of a full name: further names, all surnames, suffix and title."""
-    return _name_part(attrgetter("rest"))
-
-
-@_register("last_name", "Extracts the last name alone from a full name.", rate=30_000, reads=NAME_INPUT)
-def last_name() -> TransformStep:
-    """Return the last name in a full name, or `""` if it has none."""
-    return _name_part(attrgetter("last"))
-
-
 def _name_part(part: Callable[[PersonName], str]) -> TransformStep:
     split_name("")  # loads the library now, and not with the first lead
     return lambda value: part(split_name(value_as_text(value)))
+
+
+for _name, _get, _description in (
+    ("first_name", attrgetter("first"), "Extracts the first name from a full name."),
+    (
+        "rest_of_name",
+        attrgetter("rest"),
+        "Extracts everything but the first name from a full name: with `first_name` it is the whole name.",
+    ),
+    ("last_name", attrgetter("last"), "Extracts the last name alone from a full name."),
+):
+    _register(_name, _description, rate=30_000, reads=NAME_INPUT)(partial(_name_part, _get))
 
 
 @_register(
@@ -354,19 +334,14 @@ def lookup(table: Mapping[str, Any]) -> TransformStep:
     return lambda value: by_text.get(value_as_text(value).strip(), "")
 
 
-@_register_plain("hash", "Converts to the SHA-256 hash in hexadecimal digits.", 15)
-def sha256(value: object) -> str:
+def sha256(text: str) -> str:
     """Return the SHA-256 of the text in UTF-8 as 64 hexadecimal digits; `""` for an empty text."""
-    text = value_as_text(value)
     return hashlib.sha256(text.encode(errors="replace")).hexdigest() if text else ""
 
 
-@_register_plain(
-    "url_host", "Extracts the host name from an address such as https://example.com/page.", 1_000, URL_INPUT
-)
-def url_host(value: object) -> str:
+def url_host(text: str) -> str:
     """Return the host name of a URL in lower case, without the port. The scheme may be missing: `www.example.com`."""
-    parts = _url(value)
+    parts = _url(text)
     try:
         return (parts.hostname or "") if parts else ""
     except ValueError:
@@ -384,7 +359,7 @@ def query_param(name: str) -> TransformStep:
     """Return the first value of a parameter in a URL's query, decoded."""
 
     def find(value: object) -> str:
-        parts = _url(value)
+        parts = _url(value_as_text(value))
         try:
             pairs = parse_qsl(parts.query, max_num_fields=_QUERY_FIELDS) if parts else []
         except ValueError:
@@ -394,27 +369,30 @@ def query_param(name: str) -> TransformStep:
     return find
 
 
-def _url(value: object) -> SplitResult | None:
-    text = value_as_text(value).strip()[:URL_INPUT]
+def _url(text: str) -> SplitResult | None:
+    start = text.strip()[:URL_INPUT]
     try:
-        return urlsplit(text if _SCHEME.match(text) else f"//{text.removeprefix('//')}")
+        return urlsplit(start if _SCHEME.match(start) else f"//{start.removeprefix('//')}")
     except ValueError:
         return None
 
 
-@_register_plain("html_escape", "Escapes < > & and quotes, for destinations that show the text as HTML.", 40)
-def html_escape(value: object) -> str:
-    """Return the text with HTML's special characters escaped. Escaping twice is visible."""
-    return str(markupsafe.escape(value_as_text(value)))
-
-
-@_register_plain("bmp", "Removes characters above U+FFFF (emoji), which some CRMs refuse.", 150)
-def bmp(value: object) -> str:
-    """Return the text without characters of four bytes in UTF-8."""
-    return _BEYOND_BMP.sub("", value_as_text(value))
-
-
-_register_plain("json", "Converts to JSON including quotes, for a template that builds a JSON body.", 25)(to_json)
+_register_text("hash", "Converts to the SHA-256 hash in hexadecimal digits.", sha256, 15)
+_register_text(
+    "url_host", "Extracts the host name from an address such as https://example.com/page.", url_host, 1_000, URL_INPUT
+)
+_register_text(
+    "html_escape",
+    "Escapes < > & and quotes, for destinations that show the text as HTML.",
+    lambda text: str(markupsafe.escape(text)),
+    40,
+)
+_register_text(
+    "bmp", "Removes characters above U+FFFF (emoji), which some CRMs refuse.", partial(_BEYOND_BMP.sub, ""), 150
+)
+_register("json", "Converts to JSON including quotes, for a template that builds a JSON body.", rate=25)(
+    lambda: to_json
+)
 
 BUILTIN: Final[Mapping[str, Transform]] = MappingProxyType(_builtin)
 """Built-in transforms by name."""

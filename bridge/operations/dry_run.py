@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bridge import event as events
 from bridge.config.model import Config, Destination
-from bridge.event import EVENT_FIELDS
+from bridge.event import EVENT_FIELDS, decode, fields_of
 from bridge.mapping.budget import Budget, spending
-from bridge.mapping.mapping import FieldTrace, event_variables
+from bridge.mapping.mapping import FieldTrace
 from bridge.mapping.record import UnmappableError, build_record
 from bridge.operations.event_dry_run import json_text, preview_request, value_text
 from bridge.operations.masking import mask_values
@@ -118,17 +117,29 @@ def dry_run_stored(
         details.memo,
         event.verified_by,
     )
-    made = dry_run(delivery, row.destination, config, allowance, reveal=reveal)
-    return made if allowance.late else _with_paths(made, delivery, config, allowance, reveal=reveal)
+    traces: list[FieldTrace] = []
+    made = dry_run(delivery, row.destination, config, allowance, traces, reveal=reveal)
+    return made if allowance.late else _with_paths(made, traces, payload, allowance, reveal=reveal)
 
 
-def dry_run(delivery: Delivery, destination: str, config: Config, allowance: PageBudget, *, reveal: bool) -> DryRun:
-    """Map the event as the lane would, and get the connector's request if personal data is shown."""
+def dry_run(
+    delivery: Delivery,
+    destination: str,
+    config: Config,
+    allowance: PageBudget,
+    traces: list[FieldTrace] | None = None,
+    *,
+    reveal: bool,
+) -> DryRun:
+    """Map the event as the lane would, and get the connector's request if personal data is shown.
+
+    `traces` receives the computation of each field.
+    """
     if allowance.late:
         return DryRun(problem=_LATER)
     with spending(Budget()):
         try:
-            record = build_record(delivery, config.chatbots.get)
+            record = build_record(delivery, config.chatbots.get, traces)
         except UnmappableError as error:
             return DryRun(problem=error.detail if reveal else _NO_RECORD)
         fields = allowance.facts(record.fields if reveal else mask_values(record.fields))
@@ -139,18 +150,12 @@ def dry_run(delivery: Delivery, destination: str, config: Config, allowance: Pag
         return _previewed(record, fields, known, allowance) if reveal else DryRun(fields)
 
 
-def _with_paths(made: DryRun, delivery: Delivery, config: Config, allowance: PageBudget, *, reveal: bool) -> DryRun:
-    """Add how each field gets its value, by the trace that `leadbridge explain` shows."""
-    chatbot = config.chatbots.get(delivery.chatbot)
-    route = next((each for each in chatbot.routes if each.name == delivery.route), None) if chatbot else None
-    if route is None:
+def _with_paths(
+    made: DryRun, traces: Sequence[FieldTrace], payload: bytes, allowance: PageBudget, *, reveal: bool
+) -> DryRun:
+    """Add how each field gets its value, and which fields of the event no field is made from."""
+    if not traces:
         return made
-    try:
-        event = events.restore(delivery.event_id, delivery.chatbot, delivery.payload, delivery.received_at)
-    except ValueError:
-        return made
-    with spending(Budget()):
-        traces = route.mapping.trace(event_variables(event))
     paths = []
     for trace in traces:
         path = _path(trace, reveal=reveal)
@@ -158,8 +163,8 @@ def _with_paths(made: DryRun, delivery: Delivery, config: Config, allowance: Pag
             break
         paths.append(path)
     used = {name for trace in traces for label in trace.sources for name in _NAME.findall(label)}
-    unused = [name for name in EVENT_FIELDS if event.fields.get(name) and name not in used]
-    return replace(made, paths=paths, unused=unused)
+    filled = fields_of(decode(payload)) or {}
+    return replace(made, paths=paths, unused=[name for name in EVENT_FIELDS if filled.get(name) and name not in used])
 
 
 def _path(trace: FieldTrace, *, reveal: bool) -> FieldPath:

@@ -134,9 +134,9 @@ def _route_dry_run(route: Route, delivery: NewDelivery | None, event: Event, con
         return result(state=SKIPPED, why=why_skipped(route, event))
     if delivery.problem is not None:
         return result(state=FAILS, why=delivery.problem)
-    fields = route.mapping.trace(values)
+    fields: list[FieldTrace] = []
     try:
-        record = build_record(trial_delivery(event, route), config.chatbots.get)
+        record = build_record(trial_delivery(event, route), config.chatbots.get, fields)
         destination = config.destinations[route.destination]
         request, related = preview_request(destination, record), related_requests(destination, record)
     except UnmappableError as error:

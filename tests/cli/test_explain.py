@@ -8,7 +8,7 @@ import pytest
 from bridge.cli.explain import path_of
 from bridge.operations import event_dry_run
 from connectors.base import ExpressionError, Preview, Record
-from tests.building import FakeConnector, chatbot, config, destination, lead, mapping, route
+from tests.building import FakeConnector, chatbot, config, destination, field_traces, lead, mapping, route
 from tests.cli.conftest import SECRET
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_json_has_every_step(place: "Place") -> None:
     ],
 )
 def test_the_way_to_a_value_is_told_step_by_step(form: Any, variables: dict[str, Any], path: str) -> None:
-    (trace,) = mapping({"field": form}).trace(variables)
+    (trace,) = field_traces(mapping({"field": form}), variables)
 
     assert path_of(trace) == path
 

@@ -15,14 +15,15 @@ from bridge.mapping.field_form import FieldForm
 from bridge.mapping.mapping import (
     EVENT_NAME_MEMBERS,
     EVENT_NAMES,
+    FieldMapping,
     FieldsError,
-    Mapping,
     MappingError,
     compile_mapping,
     event_variables,
 )
 from bridge.mapping.transform_api import Parameter, Transform
 from bridge.mapping.transforms import BUILTIN
+from tests.building import field_traces
 
 EXPRESSIONS = JinjaExpressions(members=EVENT_NAME_MEMBERS)
 FIELDS = {
@@ -55,7 +56,7 @@ def event(fields: dict[str, Any] = FIELDS, chatbot: str | None = "acme") -> Even
     )
 
 
-def compiled(fields: dict[str, Any], transforms: Any = BUILTIN) -> Mapping:
+def compiled(fields: dict[str, Any], transforms: Any = BUILTIN) -> FieldMapping:
     forms = {name: FieldForm.model_validate(form) for name, form in fields.items()}
     return compile_mapping(forms, JinjaExpressions(transforms, EVENT_NAME_MEMBERS), transforms)
 
@@ -102,7 +103,7 @@ def test_half_an_emoji_of_the_configuration_or_a_plug_in_is_replaced_too() -> No
         "literal": "\ufffdTest@QQ.com",
         "mine": ["T\ufffd", {"\ufffd": "\ufffd"}],
     }
-    assert {each.field: each.value for each in mapping.trace(event_variables(event()))} == made
+    assert {each.field: each.value for each in field_traces(mapping, event_variables(event()))} == made
 
 
 def test_an_unrecognised_event_has_all_variables_too() -> None:
@@ -261,7 +262,7 @@ def test_the_trace_shows_each_step() -> None:
             "needed": {"from": "LastName", "required": True},
         }
     )
-    name, last, gone, fixed, needed = mapping.trace(event_variables(event()))
+    name, last, gone, fixed, needed = field_traces(mapping, event_variables(event()))
     assert name.sources == ("LastName", "FirstName")
     assert [(step.label, step.value) for step in name.steps] == [
         ("LastName", ""),
@@ -318,7 +319,7 @@ def test_no_event_breaks_a_mapping(fields: dict[str, Any]) -> None:
 @given(EVENTS)
 def test_the_trace_agrees_with_what_is_sent(fields: dict[str, Any]) -> None:
     found = event_variables(event(fields))
-    traces = MAPPING.trace(found)
+    traces = field_traces(MAPPING, found)
     record = outcome(found)
     if isinstance(record, MappingError):
         assert record.message in {trace.error for trace in traces}

@@ -1,10 +1,8 @@
-"""Compilation of expressions and templates with Jinja, and values that are certain whatever the event. Pure.
+"""Compilation of expressions and templates with Jinja, and truths that are the same for every event. Pure.
 
 Jinja turns a template into Python code, which is called here directly. Rendering through a Jinja `Template` takes ten
 times as long, mostly for features that a mapping does not have (globals, blocks, inheritance). `sandbox` limits what
 the code can reach; `check` finds mistakes in the text.
-
-A certain value comes from constants, known names, and `and`, `or`, `not`, `if` over them. Everything else is unknown.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Final
 
 from jinja2 import TemplateError, Undefined, nodes
+from jinja2.optimizer import Optimizer
 
 from bridge.event import encodable
 from bridge.mapping.budget import Budget, LimitError, budget_in_force, spending
@@ -63,6 +62,7 @@ class JinjaExpressions:
         self._template = lru_cache(_CACHED)(self._compile_template)
         self._expression = lru_cache(_CACHED)(self._compile_expression)
         self._tree = lru_cache(_CACHED)(self._parse)
+        self._certain = lru_cache(_CACHED)(self._certain_truth)
 
     def template(self, source: str, names: frozenset[str] | None = None) -> CompiledTemplate:
         """Compile a text with `{{ }}` over variables of these names; None allows any.
@@ -90,13 +90,15 @@ class JinjaExpressions:
 
         Returns None if it depends on the event, or if the text cannot be parsed.
         """
-        tree = self._tree(source, BARE)
-        bare = next(tree.find_all(nodes.Output)).nodes[0] if tree else None
+        return self._certain(source, tuple(known.items()))
+
+    def _certain_truth(self, source: str, known: tuple[tuple[str, Any], ...]) -> bool | None:
         try:
-            value = certain_value(bare, known) if bare else UNKNOWN
-        except RecursionError:
+            tree = parse_source(self._bare_sandbox, source, BARE)
+            bare = _KnownValues(self._bare_sandbox, dict(known)).visit(next(tree.find_all(nodes.Output)).nodes[0])
+        except (ExpressionError, RecursionError, ValueError):
             return None
-        return None if value is UNKNOWN else bool(value)
+        return bool(bare.value) if isinstance(bare, nodes.Const) else None
 
     def names(self, source: str) -> list[str]:
         """Return the variables of a bare expression, each once; empty if it cannot be parsed."""
@@ -230,55 +232,27 @@ def _line(traceback: TracebackType | None, root: _Root, lines: list[tuple[int, i
     return line
 
 
-UNKNOWN: Final = object()
-"""Marker for a value that depends on the event."""
+class _KnownValues(Optimizer):
+    """Jinja's folding of constants, with values for some names, and with `and` and `or` that one side decides."""
 
+    def __init__(self, sandbox: ExpressionSandbox, known: Mapping[str, Any]) -> None:
+        super().__init__(sandbox)
+        self._known = known
 
-def certain_value(node: nodes.Expr, known: Mapping[str, Any]) -> Any:
-    """Return the value of an expression, or `UNKNOWN`.
+    def visit_Name(self, node: nodes.Name) -> nodes.Expr:  # noqa: N802 - Jinja's name
+        """Replace a known name by its value."""
+        return nodes.Const(self._known[node.name], lineno=node.lineno) if node.name in self._known else node
 
-    Args:
-        node: The expression, after its check.
-        known: Values of the known names.
-    """
-    if isinstance(node, nodes.And | nodes.Or):
-        return _either(node, known)
-    if isinstance(node, nodes.Not):
-        value = certain_value(node.node, known)
-        return UNKNOWN if value is UNKNOWN else not value
-    if isinstance(node, nodes.CondExpr):
-        test = certain_value(node.test, known)
-        chosen = node.expr1 if test else node.expr2
-        return UNKNOWN if test is UNKNOWN or chosen is None else certain_value(chosen, known)
-    try:
-        return _filled(node, known).as_const()
-    except nodes.Impossible:
-        return UNKNOWN
+    def visit_And(self, node: nodes.And | nodes.Or) -> nodes.Node:  # noqa: N802 - Jinja's name
+        """Replace `and` or `or` by the side that decides it."""
+        folded = self.generic_visit(node)
+        if not isinstance(folded, nodes.And | nodes.Or):
+            return folded
+        decides = isinstance(folded, nodes.Or)
+        if isinstance(folded.left, nodes.Const):
+            return folded.left if bool(folded.left.value) is decides else folded.right
+        if isinstance(folded.right, nodes.Const) and bool(folded.right.value) is decides:
+            return folded.right
+        return folded
 
-
-def _either(node: nodes.And | nodes.Or, known: Mapping[str, Any]) -> Any:
-    """Return the value of `and` or `or`, which one side alone can decide."""
-    left, right = certain_value(node.left, known), certain_value(node.right, known)
-    decides = isinstance(node, nodes.Or)
-    if left is not UNKNOWN:
-        return left if bool(left) is decides else right
-    return right if right is not UNKNOWN and bool(right) is decides else UNKNOWN
-
-
-def _filled(node: nodes.Expr, known: Mapping[str, Any]) -> nodes.Expr:
-    """Return a copy of an expression with constants in place of the known names."""
-    if isinstance(node, nodes.Name):
-        return nodes.Const(known[node.name], lineno=node.lineno) if node.name in known else node
-    copied = type(node)(*(_copied(getattr(node, name), known) for name in node.fields), lineno=node.lineno)
-    copied.set_environment(node.environment)  # type: ignore[arg-type]  # every parsed node has one
-    return copied
-
-
-def _copied(value: Any, known: Mapping[str, Any]) -> Any:
-    if isinstance(value, list):
-        return [_copied(each, known) for each in value]
-    if isinstance(value, nodes.Operand | nodes.Keyword | nodes.Pair):
-        copied = type(value)(*(_copied(getattr(value, name), known) for name in value.fields))
-        copied.set_environment(value.environment)  # type: ignore[arg-type]  # every parsed node has one
-        return copied
-    return _filled(value, known) if isinstance(value, nodes.Expr) else value
+    visit_Or = visit_And  # noqa: N815 - Jinja's name

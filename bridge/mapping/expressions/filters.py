@@ -8,9 +8,7 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, M
 from functools import lru_cache, wraps
 from typing import Any, Final, cast
 
-from jinja2 import pass_context
 from jinja2.filters import FILTERS, do_float, do_int
-from jinja2.runtime import Context
 from jinja2.tests import TESTS
 
 from bridge.mapping import budget
@@ -44,14 +42,13 @@ _RATES: Final[Mapping[str, int]] = {
     **dict.fromkeys(word_set("abs count d default first items last length"), 0),
     **dict.fromkeys(word_set("dictsort list max min reverse string sum unique wordcount"), 100),
     **dict.fromkeys(word_set("capitalize sort striptags"), 200),
+    **dict.fromkeys(word_set("map reject rejectattr select selectattr"), 1),
     "urlencode": 1_500,
 }
-"""Jinja's immediate filters, each with the maximum number of steps for a character of its arguments."""
+"""Jinja's filters, each with the maximum number of steps for a character of its arguments."""
 INTERNAL_FILTERS: Final = frozenset({"counted", "sliced", "sought", "weighed"})
 """Filters that `check` inserts into an expression; authors cannot use them."""
-_LAZY: Final = word_set("map reject rejectattr select selectattr")
-"""Jinja's filters that work while their result is traversed."""
-_OF_ATTRIBUTES: Final = word_set("max min rejectattr selectattr sort sum unique")
+_OF_ATTRIBUTES: Final = word_set("map max min reject rejectattr select selectattr sort sum unique")
 _JINJA_TESTS: Final = word_set(
     "boolean defined eq equalto false float ge gt greaterthan in integer le lessthan lower lt mapping ne none "
     "number sequence string true undefined upper == != > >= < <="
@@ -61,8 +58,7 @@ _NUMBER_TESTS: Final = ("odd", "even", "divisibleby")
 
 def filters(transforms: Mapping[str, Transform]) -> dict[str, Any]:
     """Return all filters of an expression, by name. Transforms replace Jinja's filters of the same name."""
-    result_filters: dict[str, Any] = {name: _at_once(name, FILTERS[name], rate) for name, rate in _RATES.items()}
-    result_filters |= {name: _lazy(name, FILTERS[name]) for name in _LAZY}
+    result_filters: dict[str, Any] = {name: _charged(name, FILTERS[name], rate) for name, rate in _RATES.items()}
     result_filters |= dict(zip(sorted(INTERNAL_FILTERS), (_counted, _sliced, _sought, _weighed), strict=True))
     result_filters |= {
         "float": _float,
@@ -132,8 +128,8 @@ def _search_cost(size: int, needle: int) -> int:
     return 2 * size + (size * min(needle, _NEEDLE) if size < _SHORT_TEXT else 0)
 
 
-def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[..., Any]:
-    """Return one of Jinja's filters that takes its cost before it runs."""
+def _charged(name: str, function: Callable[..., Any], rate: int) -> Callable[..., Any]:
+    """Return one of Jinja's filters that takes its cost before it runs, and that of each element of its result."""
     if rate == 0:
         return function
 
@@ -142,13 +138,10 @@ def _at_once(name: str, function: Callable[..., Any], rate: int) -> Callable[...
         value = materialized(args[at])
         rest = (*args[at + 1 :], *named.values())
         _check_attributes(name, rest)
-        left.charge_value(value, rate)
-        left.charge_value(rest, rate)
+        left.charge_value((value, rest), rate)
         left.charge(_CALL + _more(name, value))
         result = function(*args[:at], value, *args[at + 1 :], **named)
-        if name == "unique":
-            return list(result)
-        return result
+        return list(_counted(result, _CALL)) if isinstance(result, Iterator) else result
 
     at = 1 if hasattr(function, "jinja_pass_arg") else 0
     return wraps(function)(charged)
@@ -166,22 +159,9 @@ def _more(name: str, value: Any) -> int:
     return 0
 
 
-def _lazy(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return one of Jinja's filters that takes the cost of each element while it is traversed."""
-
-    def charged(context: Context, value: Any, *args: Any, **named: Any) -> Iterator[Any]:
-        _check_attributes(name, (*(args if name in _OF_ATTRIBUTES else ()), *named.values()))
-        left = budget.current_budget()
-        for item in function(context, materialized(value), *args, **named):
-            left.charge(_CALL)
-            yield item
-
-    return pass_context(wraps(function)(charged))
-
-
 def _check_attributes(name: str, arguments: Iterable[object]) -> None:
     """Raise LimitError for a long attribute path, because it is followed for each element."""
-    if name in _OF_ATTRIBUTES or name in _LAZY:
+    if name in _OF_ATTRIBUTES:
         for each in arguments:
             if isinstance(each, str) and len(each) > _ATTRIBUTE_TEXT:
                 raise LimitError(f"`{name}` accepts an attribute name of at most {_ATTRIBUTE_TEXT} characters")

@@ -17,8 +17,7 @@ from bridge.event import Event, restore
 from bridge.mapping.budget import Budget, InlineBudget, InlineOverrun, spending
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_form import FieldForm
-from bridge.mapping.mapping import EVENT_NAME_MEMBERS, MappingError, compile_mapping, event_variables
-from bridge.mapping.mapping import Mapping as Fields
+from bridge.mapping.mapping import EVENT_NAME_MEMBERS, FieldMapping, MappingError, compile_mapping, event_variables
 from tests.acceptance.hostile import PATTERNS
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Figure
@@ -146,7 +145,7 @@ def _hostile(event: Event) -> list[Figure]:
     ]
 
 
-def _worst(mapping: Fields, event: Event, text: str, budget: Callable[[], Budget]) -> float:
+def _worst(mapping: FieldMapping, event: Event, text: str, budget: Callable[[], Budget]) -> float:
     """Give the milliseconds of processor time that a mapping takes on a text: the least of three times."""
     values = event_variables(event) | {"Content": text}
     times = []
