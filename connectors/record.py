@@ -1,6 +1,6 @@
 """The record that a connector is asked to write, and the choice of the fields that are written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -86,6 +86,21 @@ def writable_fields(
 def is_filled(value: object) -> bool:
     """Return True if a destination's value counts as one. 0 and false do; white space and an empty list do not."""
     return bool(value.strip()) if isinstance(value, str) else value is not None and value not in ([], {})
+
+
+def is_other_person(stronger: object, held: Iterable[object]) -> bool:
+    """Return True if a record that was found by a weaker key (a phone) belongs to somebody else.
+
+    Families and reception desks share phones, so an e-mail that differs counts more than a phone that does not. Where
+    either side has no e-mail, the phone decides. A connector never changes the record of another person.
+
+    Args:
+        stronger: Value of the stronger key in the lead, such as its e-mail.
+        held: All values of that key in the found record.
+    """
+    wanted = str(stronger or "").strip().casefold()
+    known = {str(each or "").strip().casefold() for each in held} - {""}
+    return bool(wanted and known) and wanted not in known
 
 
 class Blame(StrEnum):

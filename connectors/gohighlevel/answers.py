@@ -18,11 +18,16 @@ _NAMED = re.compile(r"(?:property )?(\w+)(?: should not exist| must | should )",
 _CUSTOM_FIELDS = "customFields"
 
 
-def has_email(contact: Mapping[str, Any], email: object) -> bool:
-    """Return True if an e-mail is a contact's primary one, or one of its additional ones."""
+def emails_of(contact: Mapping[str, Any]) -> list[object]:
+    """Return a contact's primary e-mail and its additional ones."""
     others = contact.get("additionalEmails")
     held = [contact.get("email"), *(others if isinstance(others, list) else [])]
-    return _plain(email) in [_plain(each.get("email") if isinstance(each, dict) else each) for each in held]
+    return [each.get("email") if isinstance(each, dict) else each for each in held]
+
+
+def is_duplicate(reply: Reply) -> bool:
+    """Return True if a location that allows no duplicates refuses a new contact because of another one."""
+    return reply.status == 400 and isinstance(reply.get("meta", "matchingField"), str)  # noqa: PLR2004 - RFC 9110
 
 
 def refused_fields(reply: Reply, fields: Mapping[str, Any], *, is_known: bool) -> list[str]:
@@ -38,10 +43,6 @@ def refused_fields(reply: Reply, fields: Mapping[str, Any], *, is_known: bool) -
     if is_known and reply.status == 400:  # noqa: PLR2004 - RFC 9110
         named.add(str(reply.get("meta", "matchingField")))
     return [name for name in fields if (_CUSTOM_FIELDS if name.startswith(CUSTOM) else name) in named]
-
-
-def _plain(value: object) -> str:
-    return str(value or "").strip().lower()
 
 
 def delivered_contact(reply: Reply, sent: Mapping[str, Any]) -> Delivered | None:

@@ -36,11 +36,12 @@ from connectors.event_text import Sources
 from connectors.gohighlevel import answers, requests
 from connectors.gohighlevel.activities import GoHighLevelActivities
 from connectors.gohighlevel.client import GoHighLevelClient
-from connectors.gohighlevel.requests import EMAIL, KEYS, OWNER, TAGS
+from connectors.gohighlevel.requests import KEYS, OWNER, TAGS
 from connectors.gohighlevel.settings import GoHighLevelRoute, GoHighLevelSettings
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import MASK
 from connectors.phone_numbers import e164_notation
+from connectors.record import is_other_person
 
 _CONTACT = "(the contact)"
 """Id in a preview."""
@@ -66,6 +67,10 @@ class GoHighLevelContacts:
     e-mail; otherwise it is upserted. That is two or three calls, and one more to add tags to an existing contact. The
     API has no batches. A field that it refuses is left out, until none is left to drop.
 
+    A contact with the phone but another e-mail is another person (`is_other_person`). The lead becomes a new contact,
+    by a creation, because an upsert would change that person. If the location allows no second contact with the
+    phone, the whole lead goes into a note on the contact that has it.
+
     Args:
         api: Sends the requests.
         base: Base URL of the API.
@@ -79,16 +84,17 @@ class GoHighLevelContacts:
 
     async def write(self, record: Record) -> WrittenContact:
         """Write the contact of a record that has an e-mail or a phone."""
-        held = await self._held(record)
-        if isinstance(held, Retry | Rejected):
-            return WrittenContact(held, {})
+        found = await self._found(record)
+        if isinstance(found, Retry | Rejected):
+            return WrittenContact(found, {})
+        held, other = found
         fields, dropped = dict(record.fields), dict[str, Any]()
         if held is not None:
-            email = fields.get(EMAIL)
-            dropped = {EMAIL: email} if email and held.get(EMAIL) and not answers.has_email(held, email) else {}
             fields = requests.known_contact_fields(record, fields, held)
         while True:
-            reply = await self._send(fields, held)
+            reply = await self._send(fields, held, is_creation=other is not None)
+            if held is None and other is not None and isinstance(reply, Reply) and answers.is_duplicate(reply):
+                return _in_a_note(record, other)
             refused = (
                 [] if not isinstance(reply, Reply) else answers.refused_fields(reply, fields, is_known=held is not None)
             )
@@ -96,6 +102,7 @@ class GoHighLevelContacts:
                 break
             dropped |= {name: fields.pop(name) for name in refused}
         outcome, is_new = self._outcome(reply, fields)
+        is_new = is_new or (held is None and other is not None)
         tags = requests.contact_fields(record.fields).get(TAGS)
         if isinstance(outcome, Delivered) and outcome.remote_id and held is not None and tags and TAGS not in dropped:
             added = await self._api.call("POST", self._contacts / outcome.remote_id / "tags", {"tags": tags})
@@ -104,14 +111,17 @@ class GoHighLevelContacts:
         owner = str(fields.get(OWNER) or (held or {}).get(OWNER) or "")
         return WrittenContact(outcome, dropped, is_new, owner)
 
-    async def _held(self, record: Record) -> Mapping[str, Any] | Retry | Rejected | None:
-        """Return the existing contact of a record, None if there is none.
+    async def _found(
+        self, record: Record
+    ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None] | Retry | Rejected:
+        """Return the existing contact of a record, and another person's contact that has its phone, as far as they are.
 
         A phone is searched in E.164, the form that the API documents, and as the lead has it.
         """
         email, phone = (str(record.fields.get(key) or "") for key in KEYS)
         wanted = [("email", email)] if email else []
         wanted += [("number", notation) for notation in (e164_notation(phone), phone) if notation]
+        other = None
         for parameter, value in dict.fromkeys(wanted):
             query = {"locationId": self._location_id, parameter: value}
             reply = await self._api.call("GET", (self._contacts / "search" / "duplicate").with_query(query))
@@ -121,16 +131,21 @@ class GoHighLevelContacts:
                 return self._api.refused(reply)
             found = reply.get("contact")
             if isinstance(found, dict) and found.get("id"):
-                return found
-            if "contact" not in (reply.document if isinstance(reply.document, dict) else {}):
+                if parameter == "email" or not is_other_person(email, answers.emails_of(found)):
+                    return found, None
+                other = other or found
+            elif "contact" not in (reply.document if isinstance(reply.document, dict) else {}):
                 return self._api.unclear(reply.status, "does not say whether the contact exists")
-        return None
+        return None, other
 
-    async def _send(self, fields: Mapping[str, Any], held: Mapping[str, Any] | None) -> Reply | Retry | Rejected:
+    async def _send(
+        self, fields: Mapping[str, Any], held: Mapping[str, Any] | None, *, is_creation: bool
+    ) -> Reply | Retry | Rejected:
         document = requests.contact_fields(fields)
         if held is not None:
             return await self._api.call("PUT", self._contacts / str(held["id"]), document)
-        return await self._api.call("POST", self._contacts / "upsert", {**document, "locationId": self._location_id})
+        url = self._contacts / ("" if is_creation else "upsert")
+        return await self._api.call("POST", url, {**document, "locationId": self._location_id})
 
     def _outcome(self, reply: Reply | Retry | Rejected, fields: Mapping[str, Any]) -> tuple[Outcome, bool]:
         if not isinstance(reply, Reply):
@@ -140,6 +155,13 @@ class GoHighLevelContacts:
         delivered = answers.delivered_contact(reply, fields)
         unclear = self._api.unclear(reply.status, "it names no id of the contact")
         return delivered or unclear, reply.get("new") is True
+
+
+def _in_a_note(record: Record, other: Mapping[str, Any]) -> WrittenContact:
+    """Return the result for a lead that cannot have a contact of its own: its fields go into a note on the other."""
+    warning = f"the location allows no second contact with this phone, so the lead is in a note on {other['id']}"
+    owner = str(other.get(OWNER) or "")
+    return WrittenContact(Delivered(str(other["id"]), warning=warning), dict(record.fields), owner=owner)
 
 
 class GoHighLevelConnector(Connector):

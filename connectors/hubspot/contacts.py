@@ -199,7 +199,8 @@ class Contacts:
             lead, result = lighter, await self._one(lighter, found)
         lead, stored = await self._resolved(lead, result) if isinstance(result, _Refused) else (lead, result)
         phone = lead.properties.get(PHONE)
-        if phone and isinstance(stored, Stored):
+        # A contact that was found will be found again, and may have an e-mail: it must not be taken unread.
+        if phone and isinstance(stored, Stored) and stored.new:
             _remember(self._recent, phone, stored.id)
         return lead, stored
 
@@ -212,8 +213,10 @@ class Contacts:
         if wait := self._to_wait(lead, phone):
             detail = "it may have been created already, and HubSpot's search does not find new records yet"
             return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
+        # A contact with an e-mail is another person than a lead whose e-mail HubSpot refuses (`is_other_person`).
+        missing = EMAIL if EMAIL in lead.dropped else None
         await self._client.searching.acquire()
-        answer = await self._client.send(self._client.requests.search(PHONE, phone))
+        answer = await self._client.send(self._client.requests.search(PHONE, phone, missing))
         if isinstance(answer, Failure):
             return answer.outcome
         if not is_success(answer):

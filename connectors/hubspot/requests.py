@@ -191,11 +191,18 @@ class HubSpotRequests:
         url = self._objects(lead.route.object, found, query=f"idProperty={by}" if by else "")
         return HubSpotRequest("PATCH", url, orjson.dumps({"properties": lead.properties}))
 
-    def search(self, name: str, value: str) -> HubSpotRequest:
-        """Return the search for the oldest contact with this value of a property; of a phone in any usual notation."""
+    def search(self, name: str, value: str, missing: str | None = None) -> HubSpotRequest:
+        """Return the search for the oldest contact with this value of a property; of a phone in any usual notation.
+
+        Args:
+            name: Name of the property.
+            value: Its value.
+            missing: Name of a property that the contact must not have.
+        """
         notations = phone_notations(value) if name == PHONE else ()
         condition = {"operator": "IN", "values": notations} if notations[1:] else {"operator": "EQ", "value": value}
         filters = [{"propertyName": name, **condition}]
+        filters += [{"propertyName": missing, "operator": "NOT_HAS_PROPERTY"}] if missing else []
         document = {
             "filterGroups": [{"filters": filters}],
             "sorts": [{"propertyName": "createdate", "direction": "ASCENDING"}],

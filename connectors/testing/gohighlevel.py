@@ -35,6 +35,7 @@ class GoHighLevelFake(FakeApi):
     | --- | --- |
     | `GET /contacts/search/duplicate` | 200 `{"contact"}`, null if there is none |
     | `POST /contacts/upsert` | 201 or 200 `{"new", "contact", "traceId"}`; 400, 401, 403, 422 with `message` |
+    | `POST /contacts/` | 201 `{"contact"}`; 400 with `meta` for a duplicate; the same errors |
     | `PUT /contacts/ID` | 200 `{"contact"}`; the same errors |
     | `POST /contacts/ID/tags` | 201 `{"tags"}` |
     | `GET`, `POST /contacts/ID/notes`, `/tasks` | 200 `{"notes"}`, 201 `{"note"}` |
@@ -48,10 +49,14 @@ class GoHighLevelFake(FakeApi):
         token: Bearer token that requests must have.
         location_id: The only location.
         remaining: Number of calls left for the day.
+        allows_duplicates: True if several contacts may have one phone.
     """
 
-    def __init__(self, *, token: str, location_id: str, remaining: int = 200_000) -> None:
+    def __init__(
+        self, *, token: str, location_id: str, remaining: int = 200_000, allows_duplicates: bool = False
+    ) -> None:
         super().__init__()
+        self._allows_duplicates = allows_duplicates
         self.contacts: list[dict[str, Any]] = []
         """Contacts in the order of creation."""
         self.activities: dict[str, list[dict[str, Any]]] = {"notes": [], "tasks": [], "events": []}
@@ -60,6 +65,7 @@ class GoHighLevelFake(FakeApi):
         self._location_id = location_id
         self._remaining = remaining
         self.route("/contacts/upsert", self._upsert)
+        self.route("/contacts/", self._create)
         self.route("/contacts/search/duplicate", self._duplicate)
         self.route("/calendars/events/appointments", self._appointment)
         self.route("/contacts/{id}/{kind:notes|tasks|tags|appointments}", self._of_contact)
@@ -75,6 +81,20 @@ class GoHighLevelFake(FakeApi):
         if document.get("locationId") != self._location_id:
             return Reply(403, {"statusCode": 403, "message": "The token does not have access to this location."})
         return self._write({name: value for name, value in document.items() if name != "locationId"})
+
+    def _create(self, request: web.Request, body: bytes) -> Reply:
+        self._check(request, "POST")
+        document = json_object(body)
+        self._validate(document, _FIELDS)
+        matching = next((name for name in ("email", "phone") if self._find(name, document) is not None), None)
+        if matching and not (self._allows_duplicates and matching == "phone"):
+            held = self._find(matching, document) or {}
+            message = "This location does not allow duplicated contacts."
+            meta = {"contactId": held["id"], "matchingField": matching}
+            return Reply(400, {"statusCode": 400, "message": message, "meta": meta})
+        made = {name: value for name, value in document.items() if name != "locationId"}
+        self.contacts.append({"id": f"contact{len(self.contacts) + 1}", "email": None, "phone": None, **made})
+        return Reply(201, {"contact": self.contacts[-1]}, self._limits())
 
     def _put(self, request: web.Request, body: bytes) -> Reply:
         self._check(request, "PUT")

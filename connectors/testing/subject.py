@@ -146,6 +146,10 @@ class Subject(Generic[FakeT]):
         """Return a text field of `fields` that `held` shows, for a connector with `conditional_writes`."""
         pytest.skip("the class names no field for conditional writes")
 
+    def keys(self) -> tuple[str, str]:
+        """Return the fields of `fields` that identify a person: the stronger, then the weaker (`email`, `phone`)."""
+        pytest.skip("the class names no second key")
+
     def expire(self, fake: FakeT) -> None:
         """Invalidate the access tokens that the fake has issued."""
         pytest.skip("the class names no way for an access token to expire")

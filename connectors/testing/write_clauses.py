@@ -123,6 +123,23 @@ class WriteClauses(Subject[FakeT]):
             self.check_arrival(run, wanted, outcome, "the token expired")
         claim(fetched == 1, f"{_CROWD - 1} callers need one new token, {fetched} were fetched")
 
+    async def test_another_person_with_the_same_weaker_key_is_not_changed(self) -> None:
+        """Families and reception desks share phones: the lead arrives, and nothing of the other record changes."""
+        _, weaker = self.keys()
+        async with self.running() as run:
+            first = await run.one(self.record(0))
+            held = self.sorted_held(run.fake)
+            later = {**self.fields(1), weaker: self.fields(0)[weaker]}
+            claim(isinstance(first, Delivered), f"a good lead must be delivered, it gave {first!r}")
+            await run.one(self.record(1, later))  # its outcome is lost
+            second = await run.one(self.record(1, later))
+            now = self.sorted_held(run.fake)
+        claim(isinstance(second, Delivered), f"a lead with a shared {weaker} must be delivered, it gave {second!r}")
+        claim(set(held) <= set(now), f"the first person must stay\n  {held}\nand is\n  {now}")
+        if isinstance(first, Delivered) and isinstance(second, Delivered):
+            is_new = second.remote_id != first.remote_id
+            claim(is_new or second.warning, "a lead that gets no record of its own needs a warning")
+
     async def test_a_field_that_is_not_always_written_is_kept(self) -> None:
         """`Record.create_only` and `Record.if_empty` keep what the API holds, and are written to a new record."""
         name = self.conditional()

@@ -67,6 +67,9 @@ class Described(Subject[GoHighLevelFake]):
     def conditional(self) -> str:
         return "firstName"
 
+    def keys(self) -> tuple[str, str]:
+        return "email", "phone"
+
     def refused(self) -> dict[str, Any]:
         return {"email": 5, "firstName": "a number is no e-mail"}
 
@@ -188,7 +191,7 @@ async def test_an_additional_email_never_replaces_the_primary_one() -> None:
         assert isinstance(known, Delivered)
         assert known.warning is None
         assert isinstance(by_phone, Delivered)
-        assert by_phone.warning == "left out: email; its value is in the remark"
+        assert "allows no second contact with this phone" in (by_phone.warning or "")
         assert [(each["email"], each["firstName"]) for each in crm.contacts] == [("main@example.com", "Ann")]
         (note,) = crm.activities["notes"]
         assert note["body"].startswith("Not accepted by HighLevel:\nemail: other@example.com")
@@ -210,6 +213,34 @@ async def test_a_contact_is_found_by_its_phone_in_another_notation() -> None:
             *await deliver(crm, record({"phone": "+34 600 00 00 01", "firstName": "Ann"})),
         ]
         assert [each.remote_id for each in outcomes if isinstance(each, Delivered)] == ["contact1", "contact1"]
+
+
+@pytest.mark.parametrize("allows", [True, False])
+async def test_a_contact_with_the_phone_and_another_e_mail_is_another_person(*, allows: bool) -> None:
+    async with fake(allows_duplicates=allows) as crm:
+        await deliver(crm, record({"email": "ann@b.co", "phone": "+34600000001", "firstName": "Ann"}))
+        ann = dict(crm.contacts[0])
+        bob = record({"email": "bob@b.co", "phone": "+34600000001", "firstName": "Bob"})
+        await deliver(crm, bob)  # its outcome is lost
+        (outcome,) = await deliver(crm, bob)
+        assert isinstance(outcome, Delivered), outcome
+        assert crm.contacts[0] == ann
+        if allows:
+            assert [each["firstName"] for each in crm.contacts] == ["Ann", "Bob"]
+            assert outcome.remote_id == "contact2"
+        else:
+            assert len(crm.contacts) == 1
+            assert "allows no second contact with this phone" in (outcome.warning or "")
+            (note,) = crm.activities["notes"]
+            assert "firstName: Bob" in note["body"]
+            assert "email: bob@b.co" in note["body"]
+
+
+async def test_a_contact_with_the_phone_and_no_e_mail_is_the_same_person() -> None:
+    async with fake() as crm:
+        await deliver(crm, record({"phone": "+34600000001"}))
+        await deliver(crm, record({"phone": "+34600000001", "email": "ann@b.co"}))
+        assert [(each["phone"], each["email"]) for each in crm.contacts] == [("+34600000001", "ann@b.co")]
 
 
 async def test_tags_are_added_to_those_of_a_known_contact() -> None:

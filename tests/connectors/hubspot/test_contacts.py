@@ -355,6 +355,22 @@ async def test_a_lead_with_a_refused_email_is_found_by_its_phone() -> None:
         assert "email: foo@bar" in note.properties["hs_note_body"]
 
 
+async def test_a_lead_with_a_refused_email_is_not_the_contact_with_its_phone_and_another_email() -> None:
+    """Families share phones: the other contact keeps its name, also if a lead without an e-mail was written into it."""
+    async with HubSpotSandbox() as crm:
+        first, unnamed = lead(0, PhoneNumber="+34600000000"), lead(1, Email="", PhoneNumber="+34600000000")
+        bad = lead(2, Email="foo@bar", PhoneNumber="+34600000000", FirstName="Bob")
+        target = connector(crm)
+        (known,), (found,) = [await target.deliver([each]) for each in (first, unnamed)]
+        assert ids([known]) == ids([found])
+        name = crm.contacts[0].properties.get("firstname")
+        (one,), (two,) = [await target.deliver([bad]) for _ in range(2)]
+        await target.close()
+        assert ids([one]) == ids([two]) != ids([known])
+        assert len(crm.contacts) == 2
+        assert crm.contacts[0].properties.get("firstname") == name
+
+
 async def test_conflicts_of_a_batch_are_settled_a_few_at_a_time() -> None:
     async with HubSpotSandbox(properties=KEY, limits=Limits(ten_secondly=1000)) as crm:
         await deliver(crm, *(lead(number) for number in range(20)))

@@ -38,6 +38,9 @@ class TestPipedrive(ConnectorContract[PipedriveFake]):
     def conditional(self) -> str:
         return "name"
 
+    def keys(self) -> tuple[str, str]:
+        return "email", "phone"
+
     def held(self, fake: PipedriveFake) -> list[object]:
         every = [*fake.persons, *(each for many in fake.objects.values() for each in many)]
         ids = ("id", "person_id", "lead_id", "deal_id", "origin_id")
