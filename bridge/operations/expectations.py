@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bridge.config import Chatbot, Config, Route
+from bridge.config import Chatbot, Config
 from bridge.config.model import Ending, RouteTest
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_FIELDS
@@ -167,85 +167,3 @@ def _same(one: object, other: object) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     return isinstance(one, bool) == isinstance(other, bool) and one == other
-
-
-@dataclass(frozen=True, slots=True)
-class RouteCoverage:
-    """Coverage of a route by tests."""
-
-    chatbot: str
-    route: str
-    tests: int
-    """Number of tests whose event takes the route."""
-    fields: int
-    unexpected: Sequence[str]
-    """Mapped fields that no test expects."""
-
-    @property
-    def expected(self) -> int:
-        """Number of its fields that a test expects."""
-        return self.fields - len(self.unexpected)
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Sums over all routes."""
-
-    routes: int
-    reached: int
-    fields: int
-    expected: int
-
-
-def cover(config: Config, results: Iterable[Result]) -> list[RouteCoverage]:
-    """Return the coverage of each route."""
-    by_chatbot: dict[str, list[Result]] = {}
-    for result in results:
-        by_chatbot.setdefault(result.chatbot, []).append(result)
-    return [
-        _route(chatbot.name, route, by_chatbot.get(chatbot.name, ()))
-        for chatbot in config.chatbots.values()
-        for route in chatbot.routes
-    ]
-
-
-def totals(covered: Sequence[RouteCoverage]) -> Totals:
-    """Return the sums over all routes."""
-    return Totals(
-        routes=len(covered),
-        reached=sum(1 for each in covered if each.tests),
-        fields=sum(each.fields for each in covered),
-        expected=sum(each.expected for each in covered),
-    )
-
-
-def whole_percent(part: int, whole: int) -> int:
-    """Return a share in per cent, rounded down, so that 100 means all; a share of zero is all."""
-    return 100 * part // whole if whole else 100
-
-
-def _route(chatbot: str, route: Route, results: Sequence[Result]) -> RouteCoverage:
-    names = route.mapping.names
-    looked_at: set[str] = set()
-    for result in results:
-        looked_at |= _looked_at(route, result)
-    unexpected = tuple(name for name in names if name not in looked_at)
-    return RouteCoverage(chatbot, route.name, sum(1 for each in results if _takes(route, each)), len(names), unexpected)
-
-
-def _takes(route: Route, result: Result) -> bool:
-    return any(each.route == route.name and each.state != SKIPPED for each in result.dry_run.routes)
-
-
-def _looked_at(route: Route, result: Result) -> set[str]:
-    """Return the fields of a route's record that a test compares: with `exact`, all of them."""
-    found: set[str] = set()
-    for name, expected in result.test.expect.items():
-        meant = any(each.route == route.name for each in routes_meant(name, _matching(result)))
-        if meant and isinstance(expected, Mapping):
-            found |= set(route.mapping.names if result.test.exact else expected)
-    return found
-
-
-def _matching(result: Result) -> list[RouteDryRun]:
-    return [each for each in result.dry_run.routes if each.state == MATCHES]
