@@ -338,18 +338,6 @@ acknowledgements = Table(
     PrimaryKeyConstraint("cause", "chatbots"),
 )
 
-views = Table(
-    "views",
-    metadata,
-    # A user of `server.users`, or the role whose token is shared.
-    Column("owner", String, nullable=False),
-    Column("name", String, nullable=False),
-    # The filter of a list of leads, as the query of an address.
-    Column("query", String, nullable=False),
-    PrimaryKeyConstraint("owner", "name"),
-    sqlite_with_rowid=False,
-)
-
 audit = Table(
     "audit",
     metadata,

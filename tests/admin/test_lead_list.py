@@ -71,9 +71,12 @@ def test_days_are_those_of_the_readers_zone(fields: dict[str, str], since: str |
 
 def test_an_address_has_only_what_selects_something() -> None:
     chosen = LeadFilter.of({"state": "dead", "chatbot": "", "days": "", "zone": "Asia/Tokyo", "other": "x"})
-    assert chosen.address == "state=dead"
+    assert chosen.query == {"state": "dead"}
     assert LeadFilter.of(dict(chosen.query)) == LeadFilter.of({"state": "dead"})
-    assert LeadFilter.of({"from": "2026-03-01", "zone": "Asia/Tokyo"}).address == "from=2026-03-01&zone=Asia%2FTokyo"
+    assert LeadFilter.of({"from": "2026-03-01", "zone": "Asia/Tokyo"}).query == {
+        "from": "2026-03-01",
+        "zone": "Asia/Tokyo",
+    }
 
 
 async def test_a_list_of_some_days(desk: Desk, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ async def test_a_viewer_gets_no_word_of_a_person_or_a_destination(planted: Desk,
         "lanes": ["held", "closed", "refusing"],
         "destinations": ["held", "closed", "refusing"],
         "chatbots": ["acme"],
-        "static": ["style.css", "live.js", "leads.js", "keys.js", "icon.svg"],
+        "static": ["style.css", "live.js", "leads.js", "icon.svg"],
     }
     ids["leads"] = ids["events"]
     assert len(ids["events"]) == 4

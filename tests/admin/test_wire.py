@@ -87,14 +87,14 @@ async def scene(desk: Desk) -> list[str]:
     # The problems are counted anew.
     await later(desk, RECENT_SECONDS + 1)
     lead = (await desk.ask("GET", "/api/events"))[1]["events"][0]["id"]
-    return [*PAGES, "/tools/flow", f"/leads/{lead}", "/problems/runs/1", "/tools/completeness/1"]
+    return [*PAGES, f"/leads/{lead}", "/problems/runs/1", "/tools/completeness/1"]
 
 
 async def test_a_refresh_costs_little_while_nothing_changes_however_much_time_passes(desk: Desk) -> None:
     paths = await scene(desk)
     shown = {path: await answered(desk, path) for path in paths}
     live = {path for path, page in shown.items() if b"data-live" in page}
-    assert live >= {*LIVE, *paths[-4:]}
+    assert live >= {*LIVE, *paths[-3:]}
     await later(desk, 90)
     costs = {}
     for path in live:
@@ -130,7 +130,6 @@ async def test_static_files_have_addresses_that_never_change_their_content(desk:
     assert {each.partition("?")[0].rpartition("/")[2] for each in found} == {
         "style.css",
         "live.js",
-        "keys.js",
         "icon.svg",
     }
     for address in found:

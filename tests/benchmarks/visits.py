@@ -54,7 +54,7 @@ def scoped_visits() -> Sequence[Visit]:
     paths = (
         *("/", "/leads", "/leads?state=dead", "/leads?state=pending", "/leads?state=warning&days=30", "/leads?days=1"),
         *("/deliveries?state=dead", "/chatbots", "/chatbots/hotel", "/destinations", "/destinations/mail"),
-        *("/problems", "/problems/quarantine", "/tools/report?days=92", "/tools/flow", "/tools/completeness?span=30d"),
+        *("/problems", "/problems/quarantine", "/tools/report?days=92", "/tools/completeness?span=30d"),
     )
     found = [Visit(f"a client, {path}", path) for path in paths]
     return [*found, *(Visit(f"a client, search, {each}", "/leads", {"who": each}) for each in ("rson.77", FAITHFUL))]

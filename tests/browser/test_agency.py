@@ -20,7 +20,6 @@ from tests.browser.agency import Agency, serving
 from tests.browser.conftest import SECONDS
 from tests.browser.person import Person
 from tests.browser.scene import Scene
-from tests.browser.test_every_page import SCHEMES
 
 pytestmark = pytest.mark.thorough
 
@@ -303,34 +302,6 @@ async def test_home_says_what_needs_a_person_worst_first(agency: Agency, person:
     for at in range(await needs.count()):
         address = await needs.nth(at).get_by_role("link").first.get_attribute("href")
         assert (await person.page.request.get(address or "")).ok
-
-
-async def test_the_flow_has_the_numbers_of_what_was_sent(agency: Agency, person: Person) -> None:
-    await person.page.goto("/tools/flow")
-    today = day_of(time.time())
-    await person.page.get_by_text("As a table").click()
-    rows = await person.rows()
-    delivered = Counter[tuple[str, str]]()
-    for lead in agency.sent.leads:
-        for name, each in lead.deliveries.items():
-            if each.seconds is not None and day_of(lead.received_at + each.seconds) == today:
-                delivered[lead.chatbot, name] += 1
-    waiting, dead = agency.counted(DeliveryState.PENDING), agency.counted(DeliveryState.DEAD)
-    received = counted_totals(agency.sent, today, 1)
-    shown = {(row[0].split()[0], row[2].split()[0]): [int(row[at]) for at in (1, 3, 4, 5)] for row in rows}
-    assert {chatbot for chatbot, _ in shown} == set(scene.CHATBOTS)
-    assert shown == {pair: [received[pair[0]].received, delivered[pair], waiting[pair], dead[pair]] for pair in shown}
-    assert sum(row[3] for row in shown.values()) == sum(dead.values())
-    picture = person.page.locator("svg.flow")
-    assert await picture.locator("a").count() == len(scene.CHATBOTS) + len(shown) + len(scene.DESTINATIONS) + 1
-    await expect(picture.locator(f'a[href="/destinations/{scene.UNREACHABLE}"] rect')).to_have_class("bad")
-    for scheme in SCHEMES:
-        await person.page.emulate_media(color_scheme=scheme)
-        assert await person.barriers() == []
-    await person.page.set_viewport_size({"width": 390, "height": 844})
-    assert await person.overflow() == 0
-    await person.page.get_by_role("link", name=scene.SHEET, exact=True).first.click()
-    await expect(person.heading(scene.SHEET)).to_be_visible()
 
 
 async def test_a_report_of_whole_days_for_one_client(agency: Agency, person: Person) -> None:

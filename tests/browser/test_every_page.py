@@ -54,7 +54,7 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     yield "login"
     await person.log_in()
     yield "home"
-    tools = ("tools", "tools/report", "tools/flow", "tools/completeness", "tools/configuration")
+    tools = ("tools", "tools/report", "tools/completeness", "tools/configuration")
     lists = ("leads", "deliveries", "chatbots", "destinations", "problems", "problems/quarantine")
     for name in (*lists, "chatbots/acme", "destinations/crm", *tools, f"leads/{event}"):
         await page.goto(f"/{name}")

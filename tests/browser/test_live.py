@@ -42,8 +42,7 @@ async def test_selection_and_focus_survive_and_the_page_goes_on_around_them(
     await page.goto("/chatbots/acme")
     await rows(page, 2)
     first = page.locator("main tbody tr", has_text="Grace")
-    await page.keyboard.press("j")
-    await expect(first.get_by_role("link")).to_be_focused()
+    await first.get_by_role("link").focus()
     await page.evaluate(SELECT, "main tbody tr:nth-child(2) td a")
     await dashboard.delivered(FirstName="Mary", Email="mary@example.com")
     await rows(page, 3)
@@ -143,42 +142,6 @@ async def test_a_bridge_that_is_gone_is_said_to_be_and_the_page_goes_on_when_it_
             await expect(gone).to_be_hidden(timeout=MILLISECONDS)
             await Dashboard(running, crm, file, session).send(lead(PhoneNumber="+1 202 555 0123"))
             await expect(person.page.locator(".numbers dd").first).to_have_text("1", timeout=MILLISECONDS)
-
-
-async def test_the_keys_are_listed(dashboard: Dashboard, person: Person) -> None:
-    await dashboard.delivered()
-    await person.log_in()
-    page = person.page
-    keys = page.get_by_role("dialog", name="Keyboard shortcuts")
-    await page.keyboard.press("?")
-    await expect(keys).to_contain_text("Go to the search box")
-    assert await person.barriers() == []
-    await page.keyboard.press("Escape")
-    await expect(keys).to_be_hidden()
-    opener = page.get_by_role("button", name="Keyboard shortcuts")
-    await opener.click()
-    await keys.get_by_role("button", name="Close").click()
-    await expect(keys).to_be_hidden()
-    await expect(opener).to_be_focused()
-    # In a box that is written in, the keys are letters.
-    await page.keyboard.press("/")
-    await page.keyboard.type("j?/k")
-    await expect(page.get_by_label("Find a lead")).to_have_value("j?/k")
-    await expect(keys).to_be_hidden()
-
-
-async def test_rows_are_gone_through_by_keyboard(dashboard: Dashboard, person: Person) -> None:
-    for name in ("Ada", "Grace", "Mary"):
-        await dashboard.delivered(FirstName=name, Email=f"{name}@example.com")
-    await person.log_in()
-    page = person.page
-    for path in ("/leads", "/chatbots/acme", "/destinations/crm"):
-        await page.goto(path)
-        for key, name in (("j", "Mary"), ("j", "Grace"), ("j", "Ada"), ("j", "Ada"), ("k", "Grace")):
-            await page.keyboard.press(key)
-            await expect(page.locator("main tbody tr", has_text=name).get_by_role("link").first).to_be_focused()
-        await page.keyboard.press("Enter")
-        await expect(person.heading("Grace G. · G…@example.com")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", [320, *(pytest.param(each, marks=pytest.mark.thorough) for each in (390, 640))])

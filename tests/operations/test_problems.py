@@ -1,5 +1,6 @@
 """Problems of a store: what is found, and what concerns one chatbot only."""
 
+import time
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -107,3 +108,18 @@ def test_the_list_has_every_kind(connection: Connection) -> None:
     }
     timeless = {ProblemKind.CONFIGURATION, ProblemKind.UNOWNED}
     assert all((each.latest_at is None) == (each.kind in timeless) for each in found)
+
+
+def seconds_of(connection: Connection, count: int) -> float:
+    """Return the processor time of the problems with as many chatbots and destinations."""
+    chatbots = [chatbot(f"c{each}", route(f"d{each}"), serial_numbers=(f"{each}",)) for each in range(count)]
+    many = config(chatbots, [destination(f"d{each}", FakeConnector()) for each in range(count)])
+    began = time.process_time()
+    find_problems(connection, many, NOW, only={each.name for each in chatbots})
+    return time.process_time() - began
+
+
+def test_ten_times_the_chatbots_cost_about_ten_times_as_much(connection: Connection) -> None:
+    """Pages are made beside the traffic, in the same process."""
+    few, many = (min(seconds_of(connection, count) for _ in range(3)) for count in (150, 1_500))
+    assert many < 25 * few

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final, Self
-from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bridge.admin import request_schemas
@@ -88,11 +87,6 @@ class LeadFilter:
         """The fields that select something, as an address has them."""
         timed = self.days or self.first or self.last
         return {name: text for name, text in self.fields.items() if text and (timed or name != "zone")}
-
-    @property
-    def address(self) -> str:
-        """The query of the address; empty for all leads."""
-        return urlencode(self.query)
 
     def criteria(self, now: float, chatbots: frozenset[str] | None, before: int | None, limit: int) -> Criteria:
         """Return the criteria of a page of leads, of which the reader sees those of `chatbots`."""

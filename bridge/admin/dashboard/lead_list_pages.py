@@ -1,7 +1,6 @@
-"""Pages with lists: leads with their filter, their saved views and the changes of selected ones; and deliveries."""
+"""Pages with lists: leads with their filter and the changes of selected ones; and deliveries."""
 
 import contextlib
-import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -24,68 +23,13 @@ from bridge.admin.dashboard.trouble import next_path
 from bridge.admin.endpoint import send_file
 from bridge.admin.export import LeadExports
 from bridge.config.model import Config
-from bridge.errors import ConflictError, NotFoundError
 from bridge.operations.bulk import select_deliveries
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
-from bridge.operations.masking import masked_words
 from bridge.store.commands import IDS_LIMIT, BulkAction
 from bridge.store.interface import PAGE, DeliveryState
-from bridge.store.user_state import View, delete_view, list_views, save_view
 from connectors.base import Reason
 
-VIEWS: Final = "/leads/views"
-NAME_LIMIT: Final = 40
-"""Most characters of a name."""
-_NAME: Final = re.compile(rf"[^\x00-\x1f\x7f]{{1,{NAME_LIMIT}}}")
-
 SELECTION: Final = "/leads/selection"
-
-
-class LeadViews:
-    """The forms. Viewers have views too."""
-
-    def __init__(self, api: ReadEndpoints, screen: Screen) -> None:
-        self._api = api
-        self._screen = screen
-
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add the routes of the forms."""
-        act = self._screen.act
-        router.add_post(VIEWS, act(self._save, Role.VIEWER, scoped=True))
-        router.add_post(f"{VIEWS}/delete", act(self._delete, Role.VIEWER, scoped=True))
-
-    async def _save(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
-        query, name = LeadFilter.of(form).address, " ".join(form.get("name", "").split())
-        back = f"{LEADS}?{query}" if query else LEADS
-        if not query:
-            said = "Choose a filter first, then save it as a view."
-        elif not _NAME.fullmatch(name):
-            said = f"Write a name of at most {NAME_LIMIT} characters for the view."
-        elif masked_words(name, ()) != name:
-            # The store keeps a person's data in the events alone, where `erase` finds it.
-            said = "The name of a view must not hold an e-mail address or a phone number."
-        else:
-            save = partial(save_view, owner=owner(caller), view=View(name, query))
-            said = await self._change(save, f"The view {name} is saved.")
-        return self._screen.say(caller, said, back)
-
-    async def _delete(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
-        name = form.get("name", "")
-        remove = partial(delete_view, owner=owner(caller), name=name)
-        return self._screen.say(caller, await self._change(remove, f"The view {name} is deleted."), LEADS)
-
-    async def _change(self, change: "partial[None]", done: str) -> str:
-        """Make a change, and return what to say about it."""
-        try:
-            await self._api.query_threads.change(change, queue=False)
-        except (ConflictError, NotFoundError) as error:
-            return str(error)
-        return done
-
-
-def owner(caller: Caller) -> str:
-    """Return the owner of a caller's views: the user of this name, or all who share a token."""
-    return f"user {caller.name}" if caller.name else f"role {caller.role}"
 
 
 class LeadListPages:
@@ -97,7 +41,6 @@ class LeadListPages:
         self._screen = screen
         self._clock = clock
         self._searches = LeadSearches(api)
-        self._views = LeadViews(api, screen)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes of the pages."""
@@ -105,7 +48,6 @@ class LeadListPages:
         router.add_get(LEADS, show(self._leads, scoped=True))
         # A search posts its text, because addresses end up in the logs of proxies and the histories of browsers.
         router.add_post(LEADS, act(self._searches.search, role=Role.VIEWER, scoped=True))
-        self._views.add_to(router)
         router.add_get("/leads.csv", show(self._masked_file, scoped=True))
         router.add_post("/leads.csv", act(self._whole_file, scoped=True))
         router.add_get("/deliveries", show(self._deliveries, scoped=True))
@@ -133,9 +75,8 @@ class LeadListPages:
         return self._screen.page(
             "leads.html",
             caller,
-            {"page": page, "new": new, "views": partial(list_views, owner=owner(caller))},
+            {"page": page, "new": new},
             fields=chosen.fields,
-            chosen=chosen.address,
             query={**chosen.query, **({"search": fields["search"]} if search else {})},
             is_search=search is not None,
             sought=search.text if search else "",

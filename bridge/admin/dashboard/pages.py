@@ -29,7 +29,6 @@ from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
 from bridge.operations.audit import Action
-from bridge.operations.overview import read_flow
 from bridge.operations.tally import PERIODS, read_history
 
 
@@ -83,7 +82,6 @@ class Pages:
         router.add_get("/", show(self._overview, scoped=True))
         router.add_get("/tools", show(self._tools, scoped=True))
         router.add_get("/tools/report", show(self._report, scoped=True))
-        router.add_get("/tools/flow", show(self._flow, scoped=True))
         router.add_get("/tools/configuration", show(self._configuration))
         router.add_get("/tools/audit", show(self._audit, Role.OPERATOR))
         self._lead_list.add_to(router)
@@ -169,10 +167,6 @@ class Pages:
         found = self._api.report_shown(caller, wanted)
         names = sorted(filter(caller.sees, self._api.config().chatbots))
         return self._screen.page("report.html", caller, {"found": found}, wanted=wanted, names=names, periods=PERIODS)
-
-    async def _flow(self, caller: Caller, _: web.Request) -> DashboardPage:
-        flow = partial(read_flow, config=self._api.config(), now=self._clock(), only=caller.chatbots)
-        return self._screen.page("flow.html", caller, {"flow": flow})
 
     async def _tools(self, caller: Caller, _: web.Request) -> DashboardPage:
         return self._screen.page("tools.html", caller)

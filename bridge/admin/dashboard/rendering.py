@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from bridge.admin.authentication import Caller, Role
 from bridge.admin.dashboard import charts
-from bridge.admin.dashboard.flow_chart import flow_chart
 from bridge.admin.presentation import optional_timestamp
 from bridge.operations.event_dry_run import json_text
 from bridge.operations.figures import change, duration, lasting, percent, points, since
@@ -27,7 +26,6 @@ _FILES: Final = {
     "style.css": "text/css",
     "live.js": "text/javascript",
     "leads.js": "text/javascript",
-    "keys.js": "text/javascript",
     "lead.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -82,7 +80,6 @@ class Rendering:
             "meter": charts.meter,
             "static": self._address,
             "trend": charts.trend,
-            "flow_chart": flow_chart,
         }
         contents = {
             name: (resources.files("bridge.admin.dashboard") / "templates" / name).read_bytes() for name in _FILES

@@ -24,13 +24,6 @@ if (selection) {
     if (event.target === all) for (const each of rows()) each.checked = all.checked;
     if (event.target === all || event.target.name === "lead") count();
   });
-  document.addEventListener("keydown", (event) => {
-    const plain = !(event.ctrlKey || event.metaKey || event.altKey);
-    const box = document.activeElement.closest("tbody tr")?.querySelector("input[name=lead]");
-    if (event.key !== "x" || !plain || !box || document.querySelector("dialog[open]")) return;
-    box.checked = !box.checked;
-    count();
-  });
   // The browser restores the boxes when somebody comes back.
   addEventListener("pageshow", count);
 }

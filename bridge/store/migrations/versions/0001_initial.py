@@ -277,14 +277,6 @@ def upgrade() -> None:
         postgresql_where=WARNED,
     )
     op.create_table(
-        "views",
-        sa.Column("owner", sa.String(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("query", sa.String(), nullable=False),
-        sa.PrimaryKeyConstraint("owner", "name", name=op.f("pk_views")),
-        sqlite_with_rowid=False,
-    )
-    op.create_table(
         "attempts",
         sa.Column("delivery_id", ROW_ID, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
