@@ -233,7 +233,12 @@ class RetryPart(StrictModel):
         default=0.2, ge=0, le=1, description="Share of a wait that may be cut off at random.", examples=[0.5]
     )
     give_up_after: PositiveDuration = parsed_setting(
-        "3d", parse_duration, "Time after which a delivery that still fails becomes a dead letter.", "7d"
+        "3d",
+        parse_duration,
+        "Time after which a delivery that still fails becomes a dead letter, if it has had at least ten attempts. No "
+        "wait is longer than a tenth of it, so that these fit in, unless `initial` is longer or the destination asks "
+        "for more.",
+        "7d",
     )
 
     @field_validator("max")

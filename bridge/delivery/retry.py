@@ -16,6 +16,8 @@ UNCLEAR_LIMIT = 3
 LONGEST_PROBE = 300.0
 """Maximum seconds until a paused lane probes, unless the destination asked for more."""
 
+GIVE_UP_ATTEMPTS = 10
+"""Number of attempts that a delivery has at least before it is given up: a clock that is set ahead gives up nothing."""
 LONGEST_WAIT = 86_400.0
 """Maximum seconds of a pause, unless the schedule's own waits are longer: a destination may ask for a year."""
 
@@ -28,13 +30,15 @@ def longest_wait(schedule: RetrySchedule) -> float:
 def wait(schedule: RetrySchedule, failures: int, chance: float) -> float:
     """Return the seconds to wait after a number of failures in a row, at least one; `chance` is in [0, 1).
 
-    The wait grows exponentially. `jitter` shortens it, so that deliveries that failed together do not return together.
+    The wait grows exponentially, up to a length with which the attempts of a delivery fit into `give_up_after`.
+    `jitter` shortens it, so that deliveries that failed together do not return together.
     """
+    longest = min(schedule.max, max(schedule.initial, schedule.give_up_after / GIVE_UP_ATTEMPTS))
     try:
-        longest = min(schedule.initial * schedule.multiplier ** (failures - 1), schedule.max)
+        grown = min(schedule.initial * schedule.multiplier ** (failures - 1), longest)
     except OverflowError:
-        longest = schedule.max
-    return longest * (1.0 - schedule.jitter * chance)
+        grown = longest
+    return grown * (1.0 - schedule.jitter * chance)
 
 
 class CallTiming(NamedTuple):
@@ -129,11 +133,12 @@ def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetryS
     failures = settled.failures + 1
     since = settled.failing_since if settled.failing_since is not None else now
     counted = settled._replace(failures=failures, failing_since=since)
-    if now - since >= schedule.give_up_after:
+    end = since + schedule.give_up_after
+    if now >= end and settled.attempts >= GIVE_UP_ATTEMPTS:
         return _dead(counted, now)
-    pause = outcome.after if outcome.after is not None else wait(schedule, failures, chance)
-    # The last attempt is made when the delivery would be given up, even if the destination asked for a longer wait.
-    return counted._replace(due_at=min(now + pause, since + schedule.give_up_after))
+    due_at = now + (outcome.after if outcome.after is not None else wait(schedule, failures, chance))
+    # One attempt is made when the time is over, even if the destination asked for a longer wait.
+    return counted._replace(due_at=min(due_at, end) if now < end else due_at)
 
 
 def _dead(settled: Settlement, now: float) -> Settlement:

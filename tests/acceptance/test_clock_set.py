@@ -55,3 +55,37 @@ async def test_a_clock_that_is_set_back_a_day_holds_up_no_lead(tmp_path: Path) -
                 assert answer.status == 200
                 assert said.get("clock_set_forward_seconds", 0.0) == shift
             await program.settled()
+
+
+async def test_a_clock_that_is_set_ahead_four_days_gives_up_no_lead(tmp_path: Path) -> None:
+    """Ten leads wait for a CRM that refuses each of them for a while, and takes them afterwards."""
+    failing = True
+
+    def decide(records: list[object]) -> Decision:
+        return 200, [{"ok": not failing} for _ in records]
+
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    async with Deciding(decide) as crm:
+
+        def attempts() -> int:
+            return sum(len(each.document) for each in crm.received)
+
+        destination = http(
+            crm.url,
+            batch={"size": 50},
+            results={"ok": "result.ok", "otherwise": "retry"},
+            retry={"initial": "1s", "max": "5s", "jitter": 0},
+        )
+        wanted = settings({"crm": destination}, chatbot(["crm"], signature_tolerance="0s"))
+        async with Victim(tmp_path, beside, wanted, ENVIRONMENT) as program, Sender(program) as sender:
+            await program.up()
+            for _ in range(10):
+                await sender.deliver(lead())
+            await until(lambda: attempts() >= 20, "two attempts of each")
+            program.set_clock(4 * DAY)
+            before = attempts()
+            await until(lambda: attempts() >= before + 20, "more attempts under the new clock", 20)
+            failing = False
+            rows = await program.settled()
+            assert [each["state"] for each in rows] == ["delivered"] * 10

@@ -68,9 +68,33 @@ def test_the_destinations_trouble_never_kills_a_delivery_however_long_it_lasts()
 
 
 def test_gives_up_only_after_the_schedule() -> None:
-    old: dict[str, Any] = {"failures": 5, "attempts": 5}
+    old: dict[str, Any] = {"failures": 9, "attempts": 9}
     assert settle(BUSY, failing_since=NOW - 3 * 86_400 + 1, **old).state is DeliveryState.PENDING
     assert settle(BUSY, failing_since=NOW - 3 * 86_400, **old).state is DeliveryState.DEAD
+
+
+def test_gives_up_nothing_that_had_fewer_than_ten_attempts() -> None:
+    """The clock may have been set ahead since the first failure."""
+    for attempts in range(9):
+        settled = settle(BUSY, failing_since=NOW - 30 * 86_400, failures=attempts, attempts=attempts)
+        assert settled.state is DeliveryState.PENDING
+        assert settled.due_at == NOW + retry.wait(SCHEDULE, attempts + 1, 0.0)
+
+
+@pytest.mark.parametrize("give_up_after", [120.0, 600.0, 3 * 86_400.0, 30 * 86_400.0])
+def test_ten_attempts_fit_into_the_time_after_which_a_delivery_is_given_up(give_up_after: float) -> None:
+    schedule = dataclasses.replace(SCHEDULE, give_up_after=give_up_after)
+    delivery, now = DELIVERY, NOW
+    while True:
+        settled = decide(delivery, BUSY, CallTiming(now, 0.0), schedule, 0.0, excused=False)
+        if settled.due_at is None:
+            break
+        now = settled.due_at
+        delivery = delivery._replace(
+            attempts=settled.attempts, failures=settled.failures, failing_since=settled.failing_since
+        )
+    assert now == NOW + give_up_after
+    assert settled.attempts > retry.GIVE_UP_ATTEMPTS
 
 
 def health(
