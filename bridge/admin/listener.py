@@ -17,7 +17,7 @@ from bridge.admin.audit_log import AuditLog, RefusalLog
 from bridge.admin.authentication import Gate
 from bridge.admin.health import HealthEndpoints, Metrics
 from bridge.admin.query_threads import QueryThreads
-from bridge.admin.responses import BODY_LIMIT, compress, error_response, is_programs
+from bridge.admin.responses import BODY_LIMIT, error_response, is_programs
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
@@ -99,7 +99,7 @@ class Admin:
 
     @web.middleware
     async def _surround(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Compress every response, and answer errors as pages or, for programs, as JSON."""
+        """Answer errors as pages or, for programs, as JSON."""
         try:
             if request.headers.get("Content-Encoding", "identity") != "identity":
                 raise web.HTTPUnsupportedMediaType  # noqa: TRY301 - answered as any other
@@ -117,7 +117,6 @@ class Admin:
             response = await self._trouble(request, 500, "a fault of the program; the log says more")
         if response.status in BAD:
             log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
-        await compress(request, response)
         return response
 
     async def _trouble(self, request: web.Request, status: int, reason: str) -> web.Response:

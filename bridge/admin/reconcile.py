@@ -1,30 +1,27 @@
-"""Reconciliation of received and delivered leads: endpoints of the API, and pages."""
+"""Reconciliation of received and delivered leads: endpoints of the API, and the figures of the report's page."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
-from aiohttp import web
 from pydantic import Field
 from sqlalchemy import Connection
 
 from bridge.admin import request_schemas
 from bridge.admin.api import ReadEndpoints
 from bridge.admin.authentication import Caller, Role
-from bridge.admin.dashboard.page import DashboardPage, FormFields, Screen, parse_fields
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.jobs import Inquiries, Inquiry
 from bridge.admin.query_threads import Query
 from bridge.admin.schemas import ApiSchema
-from bridge.event import EventState, timestamp
+from bridge.event import timestamp
 from bridge.operations.reconcile import Line, count_newest, missing, report_lines
 from bridge.store.history import OutcomeCounts
-from bridge.store.interface import DeliveryState
 from connectors.base import parse_duration
 
 NEWEST = 20_000
-"""Maximum number of events that the page and the API count, within a tenth of a second."""
+"""Maximum number of events that the report's page and the API count, within a tenth of a second."""
 
 
 class ReconcileLineSchema(ApiSchema):
@@ -130,12 +127,6 @@ def inquiry_schema(inquiry: Inquiry) -> InquirySchema:
     )
 
 
-SPANS = {"1h": "the last hour", "24h": "the last 24 hours", "7d": "the last 7 days", "30d": "the last 30 days"}
-"""Choices on the page."""
-NAMED_LIMIT = 50
-"""Number of missing leads on one page."""
-
-
 class ReconcileEndpoints:
     """Endpoints of reconciliation; any number of calls in parallel."""
 
@@ -196,55 +187,3 @@ class ReconcileEndpoints:
         found = self._inquiries.find(caller, request.id)
         await self._inquiries.cancel(caller, found)
         return inquiry_schema(found)
-
-
-class ReconcilePages:
-    """Pages of reconciliation."""
-
-    def __init__(self, api: ReadEndpoints, reconcile: ReconcileEndpoints, screen: Screen) -> None:
-        self._api = api
-        self._reconcile = reconcile
-        self._screen = screen
-
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add the routes of the pages."""
-        show, act = self._screen.show, self._screen.act
-        router.add_get("/tools/completeness", show(self._look, scoped=True))
-        router.add_post("/tools/completeness", act(self._begin, scoped=True))
-        router.add_get("/tools/completeness/{id}", show(self._inquiry, scoped=True))
-        router.add_post("/tools/completeness/{id}/cancel", act(self._cancel, scoped=True))
-
-    async def _look(self, caller: Caller, request: web.Request) -> DashboardPage:
-        wanted = parse_fields(request_schemas.SpanRequest, request.query)
-        cursor = parse_fields(request_schemas.DeliveryListRequest, {"before": request.query.get("before", "")}).before
-        began = self._reconcile.since(wanted)
-        # As the API reads a time.
-        since = {"since": timestamp(began), "limit": NAMED_LIMIT}
-        dead = request_schemas.DeliveryListRequest.model_validate(
-            {"state": DeliveryState.DEAD, "before": cursor, **since}
-        )
-        strange = request_schemas.EventListRequest.model_validate({"state": EventState.UNRECOGNISED, **since})
-        return self._screen.page(
-            "reconcile.html",
-            caller,
-            {
-                "found": self._reconcile.shown(caller, began),
-                "dead": self._api.deliveries_shown(caller, dead),
-                "strange": self._api.events_shown(caller, strange),
-            },
-            inquiries=(await self._reconcile.inquiries(caller, request_schemas.EmptyRequest())).inquiries,
-            span=wanted.span,
-            spans=SPANS if wanted.span in SPANS else {wanted.span: f"the last {wanted.span}", **SPANS},
-        )
-
-    async def _begin(self, caller: Caller, _: web.Request, form: FormFields) -> web.Response:
-        begun = await self._reconcile.begin(caller, parse_fields(request_schemas.SpanRequest, form))
-        return self._screen.say(caller, f"Inquiry {begun.id} has begun.", f"/tools/completeness/{begun.id}")
-
-    async def _inquiry(self, caller: Caller, request: web.Request) -> DashboardPage:
-        found = await self._reconcile.inquiry(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.page("inquiry.html", caller, inquiry=found)
-
-    async def _cancel(self, caller: Caller, request: web.Request, _: FormFields) -> web.Response:
-        ended = await self._reconcile.cancel(caller, parse_fields(request_schemas.NumberRequest, request.match_info))
-        return self._screen.say(caller, f"Inquiry {ended.id}: {ended.state}.", f"/tools/completeness/{ended.id}")

@@ -20,11 +20,9 @@ PAGES = (
     "/chatbots/acme",
     "/destinations",
     "/destinations/crm",
-    "/deliveries",
     "/problems",
     "/problems/quarantine",
     "/tools/report",
-    "/tools/completeness",
     "/tools/playground",
     "/tools/configuration",
     "/tools/audit",
@@ -304,8 +302,8 @@ async def test_a_removed_destination_and_a_warning_are_shown(desk: Desk, tmp_pat
     await log_in(desk, VIEWER)
     for path in ("/", "/destinations"):
         assert "no longer configured" in (await desk.see(path))[1], path
-    _, listed = await desk.see("/deliveries?state=pending")
-    assert "no longer configured" in listed
-    _, listed = await desk.see("/deliveries?warning=true")
-    assert '<span class="state warned">warning</span>' in listed
+    _, listed = await desk.see("/leads?state=pending&destination=gone")
+    assert '<span class="state removed">gone: waiting</span>' in listed
+    _, listed = await desk.see("/leads?state=warning")
+    assert '<span class="state warned">crm: delivered with a warning' in listed
     assert "Ada" not in listed

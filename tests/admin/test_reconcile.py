@@ -1,6 +1,7 @@
 """Whether every lead has arrived, on the dashboard: counted, listed, and asked of a CRM that really answers."""
 
 import asyncio
+import html
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from bridge.operations import reconcile as reconcile_operations
 from bridge.store import history
 from connectors.testing import HubSpotSandbox
 from tests.admin.conftest import OPERATOR, VIEWER, Crm, Desk
-from tests.admin.test_pages import csrf, log_in
+from tests.admin.test_pages import log_in
 from tests.building import KEY, SERIAL
 
 ONLINE = "/api/reconcile/online"
@@ -109,6 +110,13 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield Place(running, session, other, hubspot, file)
 
 
+def outcomes(page: str) -> list[list[str]]:
+    """Return the cells of the table of a report's page that says what became of the leads."""
+    table = page[page.index('aria-label="By chatbot and destination"') :].partition("</table>")[0]
+    rows = re.findall(r"<tr><td>.*?</tr>", table, re.DOTALL)
+    return [re.findall(r"<td>(?:<[^>]*>)?([^<]*)", row) for row in rows]
+
+
 def numbers(line: dict[str, Any], *names: str) -> list[Any]:
     return [line[name] for name in ("chatbot", "destination", *names)]
 
@@ -126,26 +134,27 @@ async def test_what_has_arrived_and_what_is_missing(place: Place) -> None:
     ]
     assert (found["dead"], found["unrecognised"], found["complete"]) == (0, 1, True)
     await log_in(place)
-    page = (await place.see("/tools/completeness"))[1]
-    (strange,) = (await place.ask("GET", "/api/events?state=unrecognised"))[1]["events"]
-    assert f'href="/leads/{strange["id"]}"' in page
-    assert "not recognised" in page
-    assert '<option value="24h" selected>' in page
+    page = (await place.see("/tools/report"))[1]
+    assert '<a class="bad" href="/leads?state=unrecognised">1</a>' in page
+    assert outcomes(page) == [
+        ["acme", "crm", "3", "3", "0", "0", "0", "0"],
+        ["acme", "log", "1", "1", "0", "0", "0", "0"],
+        ["not recognised", "-", "1", "0", "0", "1", "0", "0"],
+    ]
 
 
-async def test_dead_letters_are_listed_with_their_leads(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_report_leads_to_what_is_missing(desk: Desk) -> None:
     for _ in range(3):
         await desk.send(Email="", PhoneNumber="+1 202 555 0123")
     while len(dead := (await desk.ask("GET", "/api/deliveries?state=dead"))[1]["deliveries"]) < 3:
         pass
-    monkeypatch.setattr(reconcile, "NAMED_LIMIT", 2)
     await log_in(desk)
-    page = (await desk.see("/tools/completeness"))[1]
-    assert re.findall(r'href="/leads/([0-9a-f]+)"', page) == [each["event"] for each in dead[:2]]
-    (older,) = re.findall(r'href="(/tools/completeness\?[^"]+)">Older', page)
-    page = (await desk.see(older.replace("&amp;", "&")))[1]
-    assert f'href="/leads/{dead[2]["event"]}"' in page
-    assert dead[0]["event"] not in page
+    for query in ("", "?chatbot=acme&days=1"):
+        page = (await desk.see(f"/tools/report{query}"))[1]
+        assert outcomes(page) == [["acme", "crm", "3", "0", "0", "3", "0", "0"]]
+        (where,) = re.findall(r'class="bad" href="(/leads[^"]+)"', page)
+        listed = (await desk.see(html.unescape(where)))[1]
+        assert {each["event"] for each in dead} <= set(re.findall(r'href="/leads/([0-9a-f]+)"', listed))
 
 
 async def test_only_the_span_that_is_asked_for(place: Place) -> None:
@@ -154,10 +163,8 @@ async def test_only_the_span_that_is_asked_for(place: Place) -> None:
         _, found = await place.ask("GET", f"/api/reconcile?span={span}")
         assert [each["received"] for each in found["lines"]] == [1]
     assert (await place.ask("GET", "/api/reconcile?span=0s"))[1]["lines"] == []
-    await log_in(place)
     for span in ("yesterday", "24", "-1h", "1w", "99999d"):
         assert (await place.ask("GET", f"/api/reconcile?span={span}"))[0] == 400
-        assert (await place.see(f"/tools/completeness?span={span}"))[0] == 400
 
 
 async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all(
@@ -169,7 +176,7 @@ async def test_of_very_much_the_newest_part_is_counted_and_an_inquiry_counts_all
     _, found = await place.ask("GET", "/api/reconcile")
     assert ([each["received"] for each in found["lines"]], found["complete"]) == ([2], False)
     await log_in(place)
-    assert "Only the newest leads" in (await place.see("/tools/completeness"))[1]
+    assert "Only the newest leads" in (await place.see("/tools/report"))[1]
     inquiry = await place.inquire()
     assert [each["received"] for each in inquiry["lines"]] == [5]
 
@@ -201,26 +208,20 @@ async def test_the_crm_is_asked_whether_it_holds_them(place: Place) -> None:
     )
 
 
-async def test_it_is_asked_by_the_page_with_progress(place: Place) -> None:
+async def test_an_inquiry_says_how_far_it_is_and_names_what_is_gone(place: Place) -> None:
     await place.delivered(3)
     place.delete(0)
-    token = await log_in(place)
     go = place.hold()
-    status, page = await place.see("/tools/completeness", csrf=token, span="7d")
-    assert status == 200
-    assert "Inquiry 1 has begun." in page
-    while "0 of 3 records" not in (page := (await place.see("/tools/completeness/1"))[1]):
+    _, begun = await place.ask("POST", ONLINE, json={"span": "7d"})
+    while (seen := (await place.ask("GET", f"{ONLINE}/{begun['id']}"))[1])["total"] == 0:
         pass
-    assert "Cancel the rest" in page
-    assert "data-live" in page
+    assert (seen["asked"], seen["total"], seen["state"]) == (0, 3, "running")
     go.set()
-    while "running" in (page := (await place.see("/tools/completeness/1"))[1]):
+    while (seen := (await place.ask("GET", f"{ONLINE}/{begun['id']}"))[1])["state"] == "running":
         pass
-    assert "3 of 3 records" in page
-    (event,) = re.findall(r'href="/leads/([0-9a-f]+)"', page)
+    assert (seen["asked"], seen["span"]) == (3, "7d")
     oldest = (await place.ask("GET", "/api/events"))[1]["events"][-1]
-    assert event == oldest["id"]
-    assert "Inquiry 1</a>, 7d from" in (await place.see("/tools/completeness"))[1]
+    assert [each["event"] for each in seen["gone"]] == [oldest["id"]]
 
 
 async def test_one_at_a_time_and_cancelled(place: Place) -> None:
@@ -248,19 +249,10 @@ async def test_a_viewer_looks_and_nobody_else_begins_one(place: Place) -> None:
     assert (await place.ask("POST", ONLINE, token=None, json={}))[0] == 401
     assert (await place.ask("POST", ONLINE, token=VIEWER, json={}))[0] == 403
     assert (await place.ask("POST", f"{ONLINE}/1/cancel", token=VIEWER))[0] == 403
-    assert "<h1>Log in</h1>" in (await place.see("/tools/completeness"))[1]
-    assert "<h1>Log in</h1>" in (await place.see("/tools/completeness", span="1h"))[1]
-    token = await log_in(place)
-    for form in ({"span": "1h"}, {"span": "1h", "csrf": "forged"}):
-        assert (await place.see("/tools/completeness", **form))[0] == 403
-    await place.see("/logout", csrf=token)
-    token = await log_in(place, VIEWER)
-    page = (await place.see("/tools/completeness"))[1]
-    assert "Ask the destinations" not in page
-    assert (await place.see("/tools/completeness", csrf=csrf(page), span="1h"))[0] == 403
     assert (await place.ask("GET", ONLINE))[1]["inquiries"] == []
-    await place.inquire()
-    assert "1 of 1 record," in (await place.see("/tools/completeness/1"))[1]
+    made = await place.inquire()
+    _, seen = await place.ask("GET", f"{ONLINE}/{made['id']}", token=VIEWER)
+    assert (seen["asked"], seen["total"]) == (1, 1)
 
 
 async def test_a_destination_that_is_configured_anew_is_not_asked_on(

@@ -53,8 +53,8 @@ def scoped_visits() -> Sequence[Visit]:
     """Return the pages that a client's user loads, who sees `CLIENT_CHATBOTS`."""
     paths = (
         *("/", "/leads", "/leads?state=dead", "/leads?state=pending", "/leads?state=warning&days=30", "/leads?days=1"),
-        *("/deliveries?state=dead", "/chatbots", "/chatbots/hotel", "/destinations", "/destinations/mail"),
-        *("/problems", "/problems/quarantine", "/tools/report?days=92", "/tools/completeness?span=30d"),
+        *("/api/deliveries?state=dead", "/chatbots", "/chatbots/hotel", "/destinations", "/destinations/mail"),
+        *("/problems", "/problems/quarantine", "/tools/report?days=92"),
     )
     found = [Visit(f"a client, {path}", path) for path in paths]
     return [*found, *(Visit(f"a client, search, {each}", "/leads", {"who": each}) for each in ("rson.77", FAITHFUL))]
@@ -84,9 +84,9 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     for action in ("replay", "discard"):
         selected = {"action": action, "all": "yes", "rows": newest}
         yield Visit(f"leads, the question before a {action} of all of a page", "/leads/selection", selected)
-    yield Visit("deliveries", "/deliveries")
+    yield Visit("deliveries", "/api/deliveries")
     for what, query in _delivery_filters(fullness):
-        yield Visit(f"deliveries, {what}", f"/deliveries?{urlencode(query)}")
+        yield Visit(f"deliveries, {what}", f"/api/deliveries?{urlencode(query)}")
     for state, lead in leads.items():
         yield Visit(f"a lead, {state}", f"/leads/{lead['event']}")
         yield Visit(f"a lead, {state}, personal data shown", f"/leads/{lead['event']}", {})
@@ -101,7 +101,7 @@ def _pages(leads: Mapping[str, Mapping[str, Any]], fullness: Fullness) -> Iterat
     yield Visit("quarantine, one chatbot", "/problems/quarantine?chatbot=website")
     for days in (1, 7, 30, 92):
         yield Visit(f"report, {days} days", f"/tools/report?days={days}")
-    yield Visit("reconcile, a month", "/tools/completeness?span=30d")
+    yield Visit("reconcile, a month", "/api/reconcile?span=30d")
     yield Visit("audit, one action", "/tools/audit?action=search")
     yield Visit("playground, a route", "/tools/playground?route=website:0")
     tried = {"route": "website:0", "yaml": "to: hubspot\nfields: {email: Email}", "id": leads["dead"]["event"]}

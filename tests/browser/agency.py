@@ -39,7 +39,6 @@ STATES = (
     f"/problems?chatbot={scene.TROUBLED}",
     "/problems/quarantine?chatbot=harbor-motors",
     "/tools/report?days=30",
-    "/tools/completeness?span=30d",
     "/tools/audit?action=login",
     "/tools/playground?route=harbor-dental:0",
 )
@@ -195,14 +194,12 @@ class Visit:
 
 
 async def prepare(agency: Agency) -> dict[str, list[str]]:
-    """Begin a bulk run and an inquiry, and return the values of the placeholders of all pages, as `addresses` asks."""
+    """Begin a bulk run, and return the values of the placeholders of all pages, as `addresses` asks."""
     async with visiting(agency, OPERATOR) as visit:
         await visit.send("/problems", action="replay", chatbot=scene.SILENT, sure="yes")
-        await visit.send("/tools/completeness", span="7d")
     return {
         "/leads/{id}": [*agency.typical().values()] or [NOBODY],
         "/chatbots/{name}": [scene.TROUBLED, scene.SILENT, scene.UNUSED, "unknown"],
         "/destinations/{name}": [scene.SHEET, scene.UNREACHABLE, scene.REMOVED],
         "/problems/runs/{id}": ["1", "2"],
-        "/tools/completeness/{id}": ["1"],
     }

@@ -380,7 +380,7 @@ async def test_a_clients_user_sees_its_own_numbers_and_nothing_of_others(
     foreign = {*scene.CHATBOTS, *scene.DESTINATIONS, scene.REMOVED} - own - {*scene.CLIENTS}
     for path in (
         *("", "leads", "chatbots", f"chatbots/{scene.TROUBLED}", "destinations", f"destinations/{max(own)}"),
-        *("problems", "problems/quarantine", "tools", "tools/report?days=30", "tools/completeness?span=30d"),
+        *("problems", "problems/quarantine", "tools", "tools/report?days=30"),
         "tools/playground",
     ):
         await client.page.goto(f"/{path}")

@@ -54,8 +54,8 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     yield "login"
     await person.log_in()
     yield "home"
-    tools = ("tools", "tools/report", "tools/completeness", "tools/configuration")
-    lists = ("leads", "deliveries", "chatbots", "destinations", "problems", "problems/quarantine")
+    tools = ("tools", "tools/report", "tools/configuration")
+    lists = ("leads", "chatbots", "destinations", "problems", "problems/quarantine")
     for name in (*lists, "chatbots/acme", "destinations/crm", *tools, f"leads/{event}"):
         await page.goto(f"/{name}")
         for each in await page.locator("main details").all():
@@ -66,10 +66,6 @@ async def pages(person: Person, event: str) -> AsyncIterator[str]:
     yield "lead-shown"
     async for name in selecting(person):
         yield name
-    await page.goto("/tools/completeness")
-    await page.get_by_role("button", name="Ask the destinations").click()
-    await expect(page.locator("#inquiry")).to_contain_text("done", timeout=15_000)
-    yield "inquiry"
     await page.goto("/tools/playground")
     await page.get_by_role("button", name="Load it").click()
     await page.get_by_label("An event, as JSON").fill('{"Email": "ada@example.com", "PhoneNumber": "+1 202 555 0123"}')

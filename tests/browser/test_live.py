@@ -159,7 +159,7 @@ async def test_a_phone_has_a_bar_of_four_entries(dashboard: Dashboard, person: P
     assert all(box and box["y"] + box["height"] >= 639 and box["height"] >= 44 for box in boxes)
     event = (await dashboard.ask("/api/events"))["events"][0]["id"]
     for path in ("/", "/leads", f"/leads/{event}", "/chatbots", "/chatbots/acme", "/destinations", "/destinations/crm",
-                 "/problems", "/problems/quarantine", "/deliveries", "/tools", "/tools/report", "/tools/completeness",
+                 "/problems", "/problems/quarantine", "/tools", "/tools/report",
                  "/tools/playground", "/tools/configuration", "/tools/audit"):  # fmt: skip
         await page.goto(path)
         assert await person.overflow() <= 0, path

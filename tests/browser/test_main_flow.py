@@ -79,32 +79,19 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
     assert len(dashboard.crm.records) == 500
 
 
-async def test_a_lead_that_never_arrived_is_found_by_reconciling(dashboard: Dashboard, person: Person) -> None:
+async def test_a_lead_that_never_arrived_is_found_by_the_report(dashboard: Dashboard, person: Person) -> None:
     await dashboard.delivered()
     await dashboard.dead(lead(Email="ada@example.com"))
     await person.log_in()
     await person.page.get_by_role("link", name="Tools").click()
-    await person.page.get_by_role("link", name="Completeness").click()
-    await person.page.get_by_label("Received in").select_option("the last 7 days")
+    await person.page.get_by_role("link", name="Report").click()
+    await person.page.get_by_label("Chatbot").select_option("acme")
     await person.page.get_by_role("button", name="Show").click()
     counted = person.page.get_by_role("region", name="By chatbot and destination")
     await expect(counted.locator("tbody tr td")).to_have_text(["acme", "crm", "2", "1", "0", "1", "0", "0"])
-    missing = person.page.get_by_role("region", name="Leads whose delivery is dead")
-    await missing.get_by_role("link").click()
+    await counted.get_by_role("link", name="1").click()
+    await person.open_found()
     await expect(person.page.locator(".why").first).to_contain_text("mapping: field `phone`: required, but empty")
-    await person.page.go_back()
-    await person.page.get_by_role("button", name="Ask the destinations").click()
-    await expect(person.heading("Inquiry 1")).to_be_visible()
-    await expect(person.page.locator("#inquiry")).to_contain_text("done", timeout=MILLISECONDS)
-    # The connector of this destination cannot ask.
-    asked = person.page.get_by_role("region", name="By chatbot and destination")
-    await expect(asked.locator("tbody tr td")).to_have_text(
-        ["acme", "crm", "2", "1", "0", "1", "0", "0", "0", "0", "1"]
-    )
-    await person.page.goto("/tools/audit")
-    done = person.page.locator("tbody tr").first
-    await expect(done).to_contain_text("inquire")
-    await expect(done).to_contain_text("operator, session")
 
 
 async def test_the_keyboard_is_enough(dashboard: Dashboard, person: Person) -> None:
@@ -171,10 +158,9 @@ async def test_a_viewer_looks_and_cannot_act(dashboard: Dashboard, person: Perso
         "/",
         "/leads",
         f"/leads/{event}",
-        "/deliveries",
         "/problems",
         "/problems/quarantine",
-        "/tools/completeness",
+        "/tools/report",
         "/tools/configuration",
     ):
         await person.page.goto(path)
@@ -191,7 +177,6 @@ async def test_a_viewer_looks_and_cannot_act(dashboard: Dashboard, person: Perso
         "/deliveries/1/discard",
         "/destinations/crm/pause",
         "/problems",
-        "/tools/completeness",
     )
     for path in (*orders, f"/leads/{event}"):
         # As the page's own forms would, with the token that they bring along.

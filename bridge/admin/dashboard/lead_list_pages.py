@@ -1,10 +1,9 @@
-"""Pages with lists: leads with their filter and the changes of selected ones; and deliveries."""
+"""The list of leads with its filter, and the changes of selected ones."""
 
 import contextlib
 from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 from urllib.parse import urlencode
@@ -26,8 +25,7 @@ from bridge.config.model import Config
 from bridge.operations.bulk import select_deliveries
 from bridge.operations.leads import Criteria, count_new, list_leads, list_shown
 from bridge.store.commands import IDS_LIMIT, BulkAction
-from bridge.store.interface import PAGE, DeliveryState
-from connectors.base import Reason
+from bridge.store.interface import PAGE
 
 SELECTION: Final = "/leads/selection"
 
@@ -50,7 +48,6 @@ class LeadListPages:
         router.add_post(LEADS, act(self._searches.search, role=Role.VIEWER, scoped=True))
         router.add_get("/leads.csv", show(self._masked_file, scoped=True))
         router.add_post("/leads.csv", act(self._whole_file, scoped=True))
-        router.add_get("/deliveries", show(self._deliveries, scoped=True))
 
     async def _leads(self, caller: Caller, request: web.Request) -> DashboardPage:
         """Show a page of leads: those of a search, or those of a filter.
@@ -83,6 +80,7 @@ class LeadListPages:
             newest=newest,
             chatbots=_with(chosen.chatbot, [each for each in config.chatbots if caller.sees(each)]),
             destinations=_destinations(config, caller, chosen.destination),
+            configured=config.destinations,
             states=STATES,
             periods=PERIODS,
             limit=PAGE,
@@ -113,25 +111,6 @@ class LeadListPages:
         if search is None:
             return chosen.criteria(now, caller.chatbots, before, PAGE)
         return [replace(each, before=before, chatbots=caller.chatbots) for each in search.criteria]
-
-    async def _deliveries(self, caller: Caller, request: web.Request) -> DashboardPage:
-        names = ("chatbot", "destination", "state", "reason", "warning", "since", "until", "from", "to", "zone")
-        fields = {name: request.query.get(name, "") for name in names}
-        days = LeadFilter.of({name: fields[name] for name in ("from", "to", "zone")})
-        wanted = parse_fields(request_schemas.DeliveryListRequest, request.query)
-        bounds = zip(("since", "until"), days.period(self._clock()), strict=True)
-        dated = {name: datetime.fromtimestamp(moment, UTC) for name, moment in bounds if moment is not None}
-        config = self._api.config()
-        return self._screen.page(
-            "deliveries.html",
-            caller,
-            {"page": self._api.deliveries_shown(caller, wanted.model_copy(update=dated))},
-            said_before={**fields, "zone": days.zone},
-            chatbots=_with(wanted.chatbot, [each for each in config.chatbots if caller.sees(each)]),
-            destinations=_destinations(config, caller, wanted.destination),
-            states=list(DeliveryState),
-            reasons=list(Reason),
-        )
 
 
 async def _marked(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

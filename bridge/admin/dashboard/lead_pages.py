@@ -248,4 +248,4 @@ def _back(form: FormFields) -> str:
     try:
         return f"/leads/{parse_fields(request_schemas.EventIdRequest, {'id': form.get('event', '')}).id}"
     except RequestRefusedError:
-        return "/deliveries"
+        return "/leads"

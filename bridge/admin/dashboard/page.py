@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError, Role
 from bridge.admin.dashboard.rendering import Rendering, is_known, versioned
-from bridge.admin.dashboard.trouble import SENT, TroublePages, kept_form, page_before
+from bridge.admin.dashboard.trouble import SENT, TroublePages, page_before
 from bridge.admin.query_threads import Query, QueryRunner, QueryThreads
 from bridge.admin.request_schemas import ApiRequest
-from bridge.admin.responses import REFRESH, is_own, status_of
+from bridge.admin.responses import REFRESH, status_of
 from bridge.errors import OperatorError
 
 SAID_LIMIT = 1_000
@@ -118,7 +118,7 @@ class Screen:
         try:
             caller = self.gate.caller(request)
             if caller is None:
-                return await self._login(request)
+                return self._login(request)
             if refused := self._refused(caller, request, role, scoped=scoped):
                 return refused
             seen = await do(caller)
@@ -128,8 +128,6 @@ class Screen:
             body, version = await self._query_threads.work(lambda ask: seen.render(self._rendering, ask, said))
             if REFRESH in request.headers and is_known(request, version):
                 return web.Response(status=304, headers={"ETag": f'"{version}"'})
-            if not is_own(request):
-                body = body.replace(b"<body ", b"<body data-foreign ", 1)
             return web.Response(body=body, status=seen.status, content_type="text/html", charset="utf-8")
         except (RequestRefusedError, OperatorError) as error:
             answer = self.troubles.page(request, caller, status_of(error), str(error))
@@ -147,21 +145,9 @@ class Screen:
             return self.troubles.page(request, caller, 403, message)
         return None
 
-    async def _login(self, request: web.Request) -> web.Response:
-        """Ask for a login, after which the page that was asked for is shown, or the form of the page before."""
-        posted = request.method == "POST"
-        form = kept_form(request, await form_of(request)) if posted else None
-        following = (page_before(request) if posted else request.path_qs) or "/"
-        if form:
-            return self._rendering.page(
-                "login.html",
-                None,
-                401,
-                said=None,
-                message="Your session has ended. Log in to go on: your input is kept.",
-                following=following,
-                waiting=form.waiting(),
-            )
+    def _login(self, request: web.Request) -> web.Response:
+        """Ask for a login, after which the page that was asked for is shown, or the page with the form."""
+        following = (page_before(request) if request.method == "POST" else request.path_qs) or "/"
         wanted = f"?next={quote(following, safe='')}" if following != "/" else ""
         return web.Response(status=303, headers={"Location": f"/login{wanted}"})
 

@@ -5,9 +5,11 @@ The server renders them, and they work without JavaScript. A small script refres
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from aiohttp import web
+from sqlalchemy import Connection
 
 from bridge.admin import request_schemas
 from bridge.admin.actions import ActionEndpoints
@@ -22,12 +24,13 @@ from bridge.admin.dashboard.playground_page import PlaygroundPage
 from bridge.admin.dashboard.problem_pages import ProblemPages
 from bridge.admin.dashboard.rendering import Rendering
 from bridge.admin.dashboard.reveals import Reveals
-from bridge.admin.dashboard.trouble import next_path, waited
+from bridge.admin.dashboard.trouble import next_path
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.export import LeadExports
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, Query
-from bridge.admin.reconcile import ReconcileEndpoints, ReconcilePages
+from bridge.admin.reconcile import ReconcileEndpoints, ReconcileSchema, received
+from bridge.admin.schemas import ReportSchema
 from bridge.operations.audit import Action
 from bridge.operations.tally import PERIODS, read_history
 
@@ -69,7 +72,6 @@ class Pages:
         self._chatbots = ChatbotPages(api, self._screen, clock)
         self._destinations = DestinationPages(api, actions, self._screen, clock)
         self._problems = ProblemPages(api, actions, problems, self._screen, clock)
-        self._reconcile = ReconcilePages(api, groups.reconcile, self._screen)
         self._playground = PlaygroundPage(api, self._screen, dry_runs, reveals, clock)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -90,14 +92,13 @@ class Pages:
         self._chatbots.add_to(router)
         self._destinations.add_to(router)
         self._problems.add_to(router)
-        self._reconcile.add_to(router)
         self._playground.add_to(router)
 
     # -- login
 
     async def _login(self, request: web.Request) -> web.Response:
         following = next_path(request.query.get("next", ""))
-        return self._rendering.page("login.html", None, said=None, message=None, following=following, waiting={})
+        return self._rendering.page("login.html", None, said=None, message=None, following=following)
 
     async def _log_in(self, request: web.Request) -> web.Response:
         form: FormFields = {}
@@ -107,25 +108,20 @@ class Pages:
             form = await form_of(request)
             session = self._gate.login(form.get("token", "").strip(), request)
         except RequestRefusedError as error:
-            following, kept = next_path(form.get("next", "")), waited(form)
             answer = self._rendering.page(
                 "login.html",
                 None,
                 error.status,
                 said=None,
                 message=str(error),
-                following=following,
-                waiting=kept.waiting() if kept else {},
+                following=next_path(form.get("next", "")),
             )
             if error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
         caller = caller_of(session, request)
         await self._api.audit.passed(caller, Action.LOGIN)
-        if kept := waited(form):
-            answer = self._screen.troubles.after_login(caller, kept)
-        else:
-            answer = web.Response(status=303, headers={"Location": next_path(form.get("next", ""))})
+        answer = web.Response(status=303, headers={"Location": next_path(form.get("next", ""))})
         # Behind a proxy that ends TLS the request itself is plain. A forged header only harms the sender's own cookie.
         forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         answer.set_cookie(
@@ -164,7 +160,14 @@ class Pages:
 
     async def _report(self, caller: Caller, request: web.Request) -> DashboardPage:
         wanted = parse_fields(request_schemas.ReportRequest, request.query)
-        found = self._api.report_shown(caller, wanted)
+        report = self._api.report_shown(caller, wanted)
+        only = caller.chatbots if wanted.chatbot is None else frozenset({wanted.chatbot})
+
+        def found(connection: Connection) -> tuple[ReportSchema, ReconcileSchema]:
+            """Return the report, and what became of the events since its first day."""
+            shown = report(connection)
+            return shown, received(connection, datetime.fromisoformat(shown.since).timestamp(), only)
+
         names = sorted(filter(caller.sees, self._api.config().chatbots))
         return self._screen.page("report.html", caller, {"found": found}, wanted=wanted, names=names, periods=PERIODS)
 

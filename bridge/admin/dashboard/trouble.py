@@ -26,8 +26,6 @@ LABELS: Final = MappingProxyType(
 """Fields that people write in, each with its label. Only a form with one of them is shown again."""
 SENT: Final = web.RequestKey("sent", dict[str, str])
 """Fields of the form of a request, once they are read."""
-_KEPT: Final = "kept."
-"""Prefix of the fields of a form that waits for a login."""
 _OF_INPUT: Final = frozenset({400, 503})
 """Statuses after which the same address can be asked again, with other input or later."""
 _TITLES: Final = {
@@ -60,10 +58,6 @@ class KeptForm:
         """Return the label of a field that a person writes in; None for the other fields, which are hidden."""
         return LABELS.get(name)
 
-    def waiting(self) -> dict[str, str]:
-        """Return the fields by which the login keeps the form."""
-        return {"kept": self.path, **{f"{_KEPT}{name}": value for name, value in self.fields.items()}}
-
 
 def kept_form(request: web.Request, sent: Mapping[str, str] | None) -> KeptForm | None:
     """Return the form of a request that failed; None without input of a person."""
@@ -72,13 +66,6 @@ def kept_form(request: web.Request, sent: Mapping[str, str] | None) -> KeptForm 
     if not any(fields.get(name, "").strip() for name in LABELS):
         return None
     return KeptForm("post" if posted else "get", request.path, fields)
-
-
-def waited(form: Mapping[str, str]) -> KeptForm | None:
-    """Return the form that waited for a login, of the fields of the login; None if no form waited."""
-    fields = {name.removeprefix(_KEPT): value for name, value in form.items() if name.startswith(_KEPT)}
-    path = next_path(form.get("kept", "/"))
-    return KeptForm("post", path, fields) if fields and path != "/" else None
 
 
 def next_path(text: str) -> str:
@@ -129,16 +116,3 @@ class TroublePages:
         except RequestRefusedError:
             caller = None
         return self.page(request, caller, status)
-
-    def after_login(self, caller: Caller, form: KeptForm) -> web.Response:
-        """Return the page with a form that waited for a login."""
-        return self._rendering.page(
-            "trouble.html",
-            caller,
-            said=None,
-            heading="You are logged in again",
-            message="Your session had ended before your input arrived. Here it is: look it over, then send it.",
-            back=None,
-            form=form,
-            login=None,
-        )

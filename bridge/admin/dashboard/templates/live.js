@@ -94,7 +94,7 @@ function apply(fresh) {
 async function refresh() {
   const from = document.querySelector("[data-live-from]")?.dataset.liveFrom ?? location.href;
   const answer = await fetch(from, {
-    headers: { "Leadbridge-Refresh": "foreign" in document.body.dataset ? "foreign" : "own", "If-None-Match": `"${version}"` },
+    headers: { "Leadbridge-Refresh": "1", "If-None-Match": `"${version}"` },
     cache: "no-store",
     redirect: "manual",
     signal: AbortSignal.timeout(PATIENCE_MS),
