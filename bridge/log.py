@@ -10,9 +10,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import orjson
 import structlog
@@ -38,6 +38,24 @@ def configure(lines: BinaryIO | None = None) -> None:
         logger_factory=_Lines(lines or sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
+
+
+def info_logger() -> Callable[..., None]:
+    """Return the log's `info`, for the lines of each request: structlog's own way takes twice as long as the line."""
+    usual = structlog.get_logger().bind().info
+    settings = structlog.get_config()
+    processors, lines = settings["processors"], settings["logger_factory"]
+    if not isinstance(lines, _Lines):
+        return cast("Callable[..., None]", usual)
+
+    def info(event: str, **entry: object) -> None:
+        if processors[0] is not _line:  # a test looks at the entries
+            usual(event, **entry)
+            return
+        entry["event"] = event
+        lines.msg(_line(None, "info", entry))
+
+    return info
 
 
 def write_beside_output() -> None:

@@ -79,7 +79,7 @@ def event(received_at: float = NOW, **fields: Any) -> Event:
         state=EventState.ACCEPTED,
         type=known["Type"],
         contact=IDENTITY.contact(known),
-        phone=IDENTITY.phone(known),
+        phone=IDENTITY.of_event(known)[2],
         fields=known,
     )
 

@@ -72,9 +72,13 @@ def test_a_contact_is_known_by_its_email_or_else_its_phone_or_else_its_session()
 
 def test_a_phone_number_beside_an_address_has_the_key_that_it_has_alone() -> None:
     alone = IDENTITY.contact(fields(Email="", PhoneNumber="+49 30 1234"))
-    assert IDENTITY.phone(fields(PhoneNumber=" (4930) 1234")) == IDENTITY.phone(fields(PhoneNumber=49301234)) == alone
+    assert (
+        IDENTITY.of_event(fields(PhoneNumber=" (4930) 1234"))[2]
+        == IDENTITY.of_event(fields(PhoneNumber=49301234))[2]
+        == alone
+    )
     for without in ({"Email": "", "PhoneNumber": "+49 30 1234"}, {"PhoneNumber": "123 456"}, {"PhoneNumber": ""}):
-        assert IDENTITY.phone(fields(**without)) is None
+        assert IDENTITY.of_event(fields(**without))[2] is None
 
 
 def test_two_installations_share_no_id_contact_or_digest() -> None:

@@ -36,6 +36,7 @@ from bridge.ingress.routing import route
 from bridge.ingress.server import BROKEN, Server
 from bridge.ingress.signature import HEADER, SignatureError, SignatureFault
 from bridge.ingress.verification import UnverifiedBody, read_claim, room, verify
+from bridge.log import info_logger
 from bridge.mapping.budget import InlineBudget, InlineOverrun, spending
 from bridge.store.interface import QuarantinedRequest, RoutedEvent
 
@@ -123,8 +124,7 @@ class Receiver:
         self._observe = observe
         self._tracer = tracer
         self._loop = asyncio.get_running_loop()
-        # Bound once: structlog's proxy looks its configuration up at each call.
-        self._info = log.bind().info
+        self._info = info_logger()
         self._success = PresetResponse(_SUCCESS)
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
@@ -159,7 +159,12 @@ class Receiver:
             return JsonResponse(_READY) if ready else self._error(405, "wrong_method", addressed)
         reservation = _Reservation(self._reserved)
         try:
-            body = await self._read(request, config, reservation)
+            limit = config.server.max_body
+            if request.content.is_eof():
+                # The body arrived with the head: there is nothing to wait for.
+                body = _arrived(request, reservation, limit)
+            else:
+                body = await self._read(request, config, reservation)
             return await self._receive(body, request, addressed, config)
         except SenderError as error:
             return self._error(error.status, str(error), addressed)
@@ -181,17 +186,9 @@ class Receiver:
         length = request.content_length or 0
         if length > limit:
             raise SenderError("too_large", 413)
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise SenderError("encoded", 415)
+        _check_encoding(request)
         reservation.take(length, limit)
         try:
-            if request.content.is_eof():
-                # The body arrived with the head: there is nothing to wait for.
-                body = request.content.read_nowait()
-                if len(body) > limit:
-                    raise SenderError("too_large", 413)
-                reservation.take(len(body), limit)
-                return body
             if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
                 # RFC 9110 section 10.1.1. Not for a body that is refused already, which is then never sent.
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -221,33 +218,39 @@ class Receiver:
                 verified = await self._aside(partial(verify, claim, header, now, config))
         except SignatureError as error:
             return await self._refuse(claim, header, error, now, config)
-        routed = await self._route(verified, len(body), config, now)
-        if trace := current_request.get():
+        routed = self._route(verified, len(body), config, now) or await self._route_aside(verified, config, now)
+        trace = current_request.get() if self._tracer else None
+        if trace:
             trace.commit_starts(routed)
         new = await self._store.accept(routed)
         if trace:
             trace.commit_ended(new)
-        self._log(verified, routed, new, len(body))
-        if (waits := _waits(routed, config)) and not await self._relay.delivered(
-            [each.event.id for each in routed], max(waits)
+        self._note(routed, new, len(body))
+        if (within := _relayed_within(routed, config)) and not await self._relay.delivered(
+            [each.event.id for each in routed], within
         ):
             return JsonResponse(_NOT_RELAYED, 503, {"Retry-After": RETRY_AFTER})
-        if all(each.event.state is EventState.TEST for each in routed):
+        if routed[0].event.state is EventState.TEST and all(each.event.state is EventState.TEST for each in routed):
             return JsonResponse(_TEST)
         return self._success if PresetResponse.suits(request) else JsonResponse(_SUCCESS)
 
-    async def _route(self, verified: Sequence[Verified], size: int, config: Config, now: float) -> list[RoutedEvent]:
-        """Return the routed events of a body. Large bodies and slow conditions are routed in the thread."""
+    def _route(
+        self, verified: Sequence[Verified], size: int, config: Config, now: float
+    ) -> Sequence[RoutedEvent] | None:
+        """Route the events of a body; None if that would take too long for the event loop."""
+        if size > INLINE_BODY:
+            return None
+        try:
+            with spending(InlineBudget()):
+                return _routed(verified, config, now, self._identity())
+        except InlineOverrun:
+            return None
 
-        def routed() -> list[RoutedEvent]:
-            return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
-
+    async def _route_aside(self, verified: Sequence[Verified], config: Config, now: float) -> Sequence[RoutedEvent]:
+        """Route a large body, or events with slow conditions, in the thread."""
         while True:
             identity = self._identity()
-            if size <= INLINE_BODY:
-                with contextlib.suppress(InlineOverrun), spending(InlineBudget()):
-                    return routed()
-            made = await self._aside(routed)
+            made = await self._aside(partial(_routed, verified, config, now, identity))
             # The spool may get its database's key meanwhile: then the ids are computed again.
             if self._identity() == identity:
                 return made
@@ -286,9 +289,9 @@ class Receiver:
             return JsonResponse(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
         return JsonResponse(orjson.dumps({"status": "error", "error": str(error)}), 401)
 
-    def _log(self, verified: Sequence[Verified], routed: Sequence[RoutedEvent], new: Sequence[bool], size: int) -> None:
-        for each, made, is_new in zip(verified, routed, new, strict=True):
-            event = made.event
+    def _note(self, routed: Sequence[RoutedEvent], new: Sequence[bool], size: int) -> None:
+        """Count and log each event of an accepted request."""
+        for (event, deliveries), is_new in zip(routed, new, strict=True):
             result = event.state.value if is_new else "duplicate"
             self._observe(event.chatbot or "", result)
             self._info(
@@ -296,8 +299,8 @@ class Receiver:
                 event_id=event.id,
                 chatbot=event.chatbot,
                 result=result,
-                form=each.form.value,
-                deliveries=len(made.deliveries),
+                form=event.form.value,
+                deliveries=len(deliveries),
                 bytes=size,
             )
 
@@ -378,6 +381,25 @@ class _Reservation:
         self._size = 0
 
 
+def _arrived(request: web.BaseRequest, reservation: _Reservation, limit: int) -> bytes:
+    """Return a body that arrived with its head. Raises SenderError."""
+    try:
+        body = request.content.read_nowait()
+    except BROKEN as error:
+        raise SenderError("broken_off", 400) from error
+    if len(body) > limit:
+        raise SenderError("too_large", 413)
+    _check_encoding(request)
+    reservation.take(len(body), limit)
+    return body
+
+
+def _check_encoding(request: web.BaseRequest) -> None:
+    """Refuse a compressed body: the signature over one is not defined."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise SenderError("encoded", 415)
+
+
 async def _body(content: StreamReader, reservation: _Reservation, limit: int) -> bytes:
     """Return a body as it arrives. Raises SenderError."""
     parts, size = [], 0
@@ -402,10 +424,18 @@ def _keys_left_out(claim: UnverifiedBody, config: Config) -> str | None:
     return Path(config.unreadable).name if config.unreadable else None
 
 
-def _waits(routed: Sequence[RoutedEvent], config: Config) -> list[float]:
-    """Return the waiting times of the events whose sender expects the result of the relay."""
-    chatbots = [config.chatbots.get(each.event.chatbot or "") for each in routed]
-    return [chatbot.ack_within for chatbot in chatbots if chatbot and chatbot.ack is Ack.RELAYED]
+def _routed(verified: Sequence[Verified], config: Config, now: float, identity: Identity) -> list[RoutedEvent]:
+    return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+
+
+def _relayed_within(routed: Sequence[RoutedEvent], config: Config) -> float:
+    """Return the seconds within which the sender expects the result of the relay; 0 if it expects none."""
+    within = 0.0
+    for each in routed:
+        chatbot = config.chatbots.get(each.event.chatbot or "")
+        if chatbot and chatbot.ack is Ack.RELAYED:
+            within = max(within, chatbot.ack_within)
+    return within
 
 
 def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:

@@ -1,5 +1,7 @@
 """Routing of a verified payload: its event, and one delivery for each route that takes it. Pure."""
 
+from typing import Any
+
 from bridge.config.model import Chatbot, Condition
 from bridge.event import (
     EVENT_TYPES,
@@ -24,13 +26,36 @@ def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Ide
     `chatbot` is the configured one of the payload's name. Nothing that is authentic is refused: what is not
     recognised becomes an event without deliveries, for a person to look at.
     """
-    event = _event(verified, chatbot, now, identity)
-    if event.state is not EventState.ACCEPTED or chatbot is None:
-        return RoutedEvent(event)
+    document = verified.document
+    fields = fields_of(document)
+    if (
+        fields is None
+        or chatbot is None
+        or chatbot.left_out
+        or (kind := fields["Type"]) not in EVENT_TYPES
+        or serial_number(document) not in chatbot.serial_numbers
+    ):
+        return RoutedEvent(_unrecognised(verified, chatbot, fields or {}, now, identity))
+    event_id, contact, phone = identity.of_event(fields)
+    event = Event(
+        event_id,
+        verified.payload,
+        verified.form,
+        now,
+        verified.chatbot,
+        EventState.ACCEPTED,
+        kind,
+        contact,
+        fields,
+        verified.verified_by,
+        phone,
+    )
+    if chatbot.test_when is not None and _is_test(chatbot.test_when, event):
+        return RoutedEvent(event._replace(state=EventState.TEST))
     deliveries = []
     for each in chatbot.routes:
-        if event.type in each.events:
-            taken, problem = _holds(each.when, event)
+        if kind in each.events:
+            taken, problem = (True, None) if each.when is None else _holds(each.when, event)
             if taken:
                 deliveries.append(NewDelivery(each.name, each.destination, problem))
     return RoutedEvent(event, tuple(deliveries))
@@ -45,7 +70,8 @@ def identified(event: Event, identity: Identity) -> Event:
     fields = fields_of(document)
     if event.type is None or fields is None:
         return event._replace(id=identity.unrecognised_id(event.payload, document))
-    return event._replace(id=identity.event_id(fields), contact=identity.contact(fields), phone=identity.phone(fields))
+    event_id, contact, phone = identity.of_event(fields)
+    return event._replace(id=event_id, contact=contact, phone=phone)
 
 
 def why_unrecognised(document: object, chatbot: Chatbot | None) -> str:
@@ -62,45 +88,36 @@ def why_unrecognised(document: object, chatbot: Chatbot | None) -> str:
     return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
 
 
-def _event(verified: Verified, chatbot: Chatbot | None, now: float, identity: Identity) -> Event:
-    fields = fields_of(verified.document) or {}
-    known = (
-        chatbot is not None
-        and not chatbot.left_out
-        and fields.get("Type") in EVENT_TYPES
-        and serial_number(verified.document) in chatbot.serial_numbers
-    )
+def _unrecognised(
+    verified: Verified, chatbot: Chatbot | None, fields: dict[str, Any], now: float, identity: Identity
+) -> Event:
+    """Return an event that is kept for a person, or the sender's test of the connection."""
     event = Event(
-        id=identity.event_id(fields) if known else identity.unrecognised_id(verified.payload, verified.document),
+        id=identity.unrecognised_id(verified.payload, verified.document),
         payload=verified.payload,
         form=verified.form,
         received_at=now,
         chatbot=verified.chatbot,
-        state=EventState.ACCEPTED if known else EventState.UNRECOGNISED,
-        type=fields["Type"] if known else None,
-        contact=identity.contact(fields) if known else NO_CONTACT,
+        state=EventState.UNRECOGNISED,
+        type=None,
+        contact=NO_CONTACT,
         fields=fields,
         verified_by=verified.verified_by,
-        phone=identity.phone(fields) if known else None,
     )
-    return event._replace(state=EventState.TEST) if _is_test(verified.document, chatbot, event) else event
+    test_when = chatbot.test_when if chatbot and fields else None
+    if verified.document == {} or (test_when is not None and _is_test(test_when, event)):
+        return event._replace(state=EventState.TEST)
+    return event
 
 
-def _is_test(document: object, chatbot: Chatbot | None, event: Event) -> bool:
-    """Return True if the sender only tests the connection: an empty object, or `test_when` is true."""
-    if document == {}:
-        return True
-    if chatbot is None or chatbot.test_when is None or not event.fields:
-        return False
-    # An event whose condition fails is a lead, because a lead that counts as a test would be lost.
-    taken, problem = _holds(chatbot.test_when, event)
+def _is_test(test_when: Condition, event: Event) -> bool:
+    """Return True if the condition holds. If it fails, the event is a lead: one that counts as a test would be lost."""
+    taken, problem = _holds(test_when, event)
     return taken and problem is None
 
 
-def _holds(condition: Condition | None, event: Event) -> tuple[bool, str | None]:
+def _holds(condition: Condition, event: Event) -> tuple[bool, str | None]:
     """Return the truth of a condition. One that fails counts as true, with a problem, so that no lead is lost."""
-    if condition is None:
-        return True, None
     try:
         if isinstance(budget_in_force(), InlineBudget):
             return bool(condition(event_variables(event))), None

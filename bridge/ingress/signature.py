@@ -9,9 +9,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from bridge.errors import SenderError
 
@@ -48,14 +48,17 @@ class SignatureError(SenderError):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """Content of a well-formed header, not verified yet."""
 
     timestamp: str
     """`t` as received, since these characters are signed: 10 ASCII digits (seconds) or 13 (milliseconds)."""
-    digests: tuple[bytes, ...] = field(repr=False)
+    digests: tuple[bytes, ...]
     """Each `v1` in 32 bytes, at least one. There are several while the sender changes its key."""
+
+    def __repr__(self) -> str:
+        """Return the time without the digests, since a repr ends up in logs."""
+        return f"Signature(timestamp={self.timestamp!r})"
 
     @property
     def signed_at(self) -> float:

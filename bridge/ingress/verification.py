@@ -43,6 +43,8 @@ class UnverifiedBody(NamedTuple):
     """Keys that can verify it."""
     addressed: Chatbot | None
     """Chatbot whose own path was called."""
+    is_usual: bool = False
+    """True for a body that is one event of a known chatbot."""
 
     def __repr__(self) -> str:
         """Return the chatbots without a value of the body, since a repr ends up in logs."""
@@ -51,6 +53,8 @@ class UnverifiedBody(NamedTuple):
     @property
     def unsigned(self) -> bool:
         """Return True if the configuration accepts it without a signature."""
+        if self.is_usual:
+            return self.chatbots[0].insecure_skip_verify
         return bool(self.chatbots) and all(chatbot.insecure_skip_verify for chatbot in self.chatbots)
 
     @property
@@ -67,7 +71,7 @@ def read_claim(body: bytes, addressed: Chatbot | None, config: Config) -> Unveri
         document = None
     if isinstance(document, dict) and (chatbot := config.chatbot_by_serial.get(serial_number(document) or "")):
         # The usual request: one event of a known chatbot.
-        return UnverifiedBody(body, document, (chatbot,), chatbot.signing_keys, addressed)
+        return UnverifiedBody(body, document, (chatbot,), chatbot.signing_keys, addressed, is_usual=True)
     serials = dict.fromkeys(serial_number(each) or "" for each in _documents(document))
     named = tuple(config.chatbot_by_serial[serial] for serial in serials if serial in config.chatbot_by_serial)
     if not named and addressed:
@@ -98,7 +102,10 @@ def verify(
         raise SignatureError(SignatureFault.MISMATCH, "the signature does not fit this body and this chatbot's keys")
     if not any_age:
         check_age(signature, now, _tolerance(keys, claim, config))
-    return _events(payload, document, form, tuple(map(key_fingerprint, keys)), claim, config)
+    verified_by = tuple(map(key_fingerprint, keys))
+    if form is Form.RAW and claim.is_usual:
+        return [Verified(payload, document, form, claim.chatbots[0].name, verified_by)]
+    return _events(payload, document, form, verified_by, claim, config)
 
 
 def room(claim: UnverifiedBody, header: Sequence[str], fault: SignatureFault, now: float) -> Room:

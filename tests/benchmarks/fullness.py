@@ -130,7 +130,7 @@ class _Made:
         if self._state(number) is not EventState.ACCEPTED:
             return
         fields = self._fields(number)
-        received, contact, phone = self._at(number), self._identity.contact(fields), self._identity.phone(fields)
+        received, (_, contact, phone) = self._at(number), self._identity.of_event(fields)
         for place, destination in enumerate(CHATBOTS[self._chatbot(number)]):
             row: dict[str, Any] = dict.fromkeys(column.name for column in deliveries.columns)
             row |= {"id": 2 * number + place, "event_seq": number, "route": destination, "destination": destination}
