@@ -43,7 +43,7 @@ chaos: $(READY)  ## The real program under load and blows, SIGKILL first: no ack
 
 docs: $(CHECKERS)  ## The editor's schema and the reference, generated from the code; then the site, into the folder site.
 	$(BIN)/leadbridge schema > config.schema.json
-	$(BIN)/python -m bridge.config.reference > docs/configuration.md
+	$(BIN)/python docs/configuration_page.py > docs/configuration.md
 	$(BIN)/python docs/reference_pages.py > docs/extend/signatures.md
 	$(SITE)
 

@@ -7,7 +7,7 @@ import ast
 import importlib
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from bridge.admin.api import ReadEndpoints
 from bridge.admin.openapi import openapi_document
 from bridge.admin.reconcile import ReconcileEndpoints
 from bridge.cli import COMMANDS
-from bridge.config.reference import table
 
 PLUGIN_API = {
     "connectors/base.py": (
@@ -72,6 +71,14 @@ _SIGNATURES = """# Signatures
 Every class and function that a connector or its test uses. `ConnectorContract` (`connectors.testing.contract`) is a
 `Subject` with tests.
 """
+
+
+def table(head: tuple[str, ...], rows: Iterable[list[str]]) -> Iterator[str]:
+    """Return the lines of a table in Markdown."""
+    yield f"| {' | '.join(head)} |"
+    yield f"| {' | '.join('---' for _ in head)} |"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+import yaml
 
 from bridge.cli import inputs, output
 from bridge.cli.inputs import JsonOption
 from bridge.config import plugins
-from bridge.config.editor_schema import json_schema
+from bridge.config.editor_schema import JsonSchema, json_schema, required_keys
 from bridge.config.plugins import Plugins, connector_entries, plugins_in
-from bridge.config.reference import keys
 from bridge.errors import OperatorError, did_you_mean
 from connectors.base import Connector
 
@@ -210,9 +210,84 @@ def _settings(name: str, kind: type[Connector]) -> Iterator[Iterator[dict[str, A
     of_route = {key: each for key, each in definitions["RoutePart"]["properties"].items() if key in own}
     needed = [key for key in definitions["RoutePart"].get("required", []) if key in own]
     for part in (branch["then"], {"properties": of_route, "required": needed}):
-        yield (dict(zip(_COLUMNS, map(_unmarked, row), strict=True)) for row in keys(part, definitions))
+        yield (dict(zip(_COLUMNS, map(_unmarked, row), strict=True)) for row in setting_rows(part, definitions))
 
 
 def _unmarked(cell: str) -> str:
     """Remove the Markdown of a cell."""
     return cell.replace("`", "").replace("\\|", "|")
+
+
+_UNITS: Final = (
+    (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1)),
+    (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)),
+)
+
+
+def setting_rows(part: JsonSchema, definitions: Mapping[str, JsonSchema], before: str = "") -> Iterator[list[str]]:
+    """Return a row for each key of a part and for the keys below it: `retention`, `retention.delivered`, …."""
+    for name, written in part.get("properties", {}).items():
+        if written is True:  # described elsewhere
+            continue
+        schema = {**_resolved(written, definitions), **written}
+        default = "required" if name in required_keys(part) else _default(schema)
+        yield [code(before + name), line(schema.get("description", "")), default, _example(schema)]
+        for suffix, part_of in _parts(written, definitions):
+            yield from setting_rows(part_of, definitions, f"{before}{name}{suffix}.")
+
+
+def _parts(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> Iterator[tuple[str, JsonSchema]]:
+    """Return the maps with their own keys that a value or its elements can be, except those with their own chapter."""
+    for each in [schema, *schema.get("anyOf", [])]:
+        for suffix, form in (("", each), ("[]", each.get("items", {}))):
+            name = form.get("$ref", "").rpartition("/")[2] if isinstance(form, dict) else ""
+            if name and name not in {"FieldForm", "RoutePart", "TestPart"}:
+                yield suffix, definitions[name]
+
+
+def _resolved(schema: JsonSchema, definitions: Mapping[str, JsonSchema]) -> JsonSchema:
+    return definitions[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+
+
+def _example(schema: JsonSchema) -> str:
+    choices = [each for each in schema.get("anyOf", []) if isinstance(each, dict)]
+    for each in (schema, *choices):
+        if each.get("examples"):
+            others = [example for example in each["examples"] if example != schema.get("default")]
+            return yaml_value((others or each["examples"])[0])
+    for each in (schema, *choices):
+        if each.get("enum"):
+            return " ".join(yaml_value(example) for example in each["enum"])
+        if each.get("type") == "boolean":
+            return yaml_value(not schema.get("default"))
+    return ""
+
+
+def _default(schema: JsonSchema) -> str:
+    """Return the default as YAML; of a size or a duration, with the largest unit that divides it."""
+    value = schema.get("default")
+    patterns = [str(each.get("pattern", "")) for each in schema.get("anyOf", [])]
+    for units in _UNITS:
+        if isinstance(value, int | float) and any(units[-1][0] in each and units[0][0] in each for each in patterns):
+            unit, size = next((unit, size) for unit, size in units if value % size == 0)
+            return code(f"{value // size:.0f}{unit}")
+    return yaml_value(value)
+
+
+def yaml_value(value: Any) -> str:
+    """Return a value as YAML; empty for no value."""
+    if value in (None, []) or isinstance(value, dict):
+        return ""
+    written = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000, sort_keys=False)
+    return code(written.removesuffix("...\n").strip())
+
+
+def line(text: str) -> str:
+    """Return a text as one line of a table in Markdown."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def code(text: str) -> str:
+    """Return a text as code in a table in Markdown."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence}{text}{fence}".replace("|", "\\|")

@@ -34,37 +34,6 @@ SOURCES: Final[Mapping[str, str]] = {
 }
 """Descriptions of the names that fields, templates and expressions can use."""
 
-TRANSFORM_EXAMPLES: Final[Mapping[str, tuple[str, str]]] = {
-    "trim": ("trim", "  Ada  "),
-    "lower": ("lower", "Ada@Example.COM"),
-    "upper": ("upper", "gb"),
-    "title": ("title", "MARY O'NEILL-SMITH"),
-    "truncate": ("{truncate: 12}", "A quote for 40 chairs, please"),
-    "e164": ("{e164: US}", "(415) 555-0100"),
-    "phone_country": ("{phone_country: US}", "+44 20 7946 0958"),
-    "email": ("email", " mailto:Ada@Example.COM "),
-    "date": ('{date: {format: "%d.%m.%Y %H:%M", tz: Europe/Berlin}}', "2026-11-24T22:30:00Z"),
-    "epoch_ms": ("epoch_ms", "2026-11-24T22:30:00Z"),
-    "appointment_start": (
-        "{appointment_start: {tz: Europe/Madrid}}",
-        "Cita: miércoles 25 de noviembre de 2026 a las 10:00",
-    ),
-    "regex_extract": ("{regex_extract: 'order (\\d+)'}", "About order 4711: where is it?"),
-    "regex_replace": ("{regex_replace: {pattern: '\\s+', with: ' '}}", "too   many    blanks"),
-    "first_name": ("first_name", "Dr. Ada King Lovelace"),
-    "rest_of_name": ("rest_of_name", "Juan Carlos Pérez Gómez"),
-    "last_name": ("last_name", "Dr. Ada King Lovelace"),
-    "lookup": ("{lookup: {Lead: new, Appointment: meeting-booked}}", "Appointment"),
-    "hash": ("hash", "ada@example.com"),
-    "url_host": ("url_host", "https://www.example.com/contact?x=1"),
-    "query_param": ("{query_param: utm_source}", "https://example.com/?utm_source=mail&utm_medium=x"),
-    "html_escape": ("html_escape", "1 < 2 & 3"),
-    "bmp": ("bmp", "Thanks 🎉!"),
-    "json": ("json", 'She said "hello"'),
-}
-"""Notation in YAML and an example value, for each built-in transform."""
-
-
 JsonSchema = dict[str, Any]
 
 TEMPLATE: Final[JsonSchema] = {

@@ -1,6 +1,9 @@
 """The JSON Schema for editors, against the program: what one takes, the other takes."""
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from bridge.cli.connectors import connectors
 from bridge.config import ConfigError
 from bridge.config.diagnostics import Findings
-from bridge.config.editor_schema import TRANSFORM_EXAMPLES, field_definitions, json_schema
+from bridge.config.editor_schema import field_definitions, json_schema
 from bridge.config.plugins import plugins_in
-from bridge.config.reference import installed_connectors, reference
 from bridge.config.setting_types import parse_address
 from bridge.config.yaml_reader import read_yaml
 from bridge.config.yaml_tree import plain
@@ -54,7 +57,7 @@ BAD = [
 
 
 TRANSFORMS = plugins_in([HERE / "good/plugins/mine", HERE / "good/plugins/more"]).transforms
-CONNECTORS = installed_connectors()  # before the tests' own connectors take the place of those that are installed
+CONNECTORS = connectors()  # before the tests' own connectors take the place of those that are installed
 INSTALLED = json_schema(CONNECTORS)
 VALIDATOR = Draft202012Validator(json_schema({"crm": CrmConnector, "http": HttpConnector}, TRANSFORMS))
 
@@ -93,9 +96,20 @@ def field(form: Any) -> dict[str, Any]:
     return {"chatbots": {"a": {"serial_number": "a", "routes": [{"to": "crm", "fields": {"x": form}}]}}}
 
 
-@pytest.mark.parametrize("name", TRANSFORM_EXAMPLES)
-def test_an_editor_knows_every_transform(name: str) -> None:
-    asked = yaml.safe_load(TRANSFORM_EXAMPLES[name][0])
+PAGE = (TOP / "docs/configuration.md").read_text("utf-8")
+EXAMPLES = re.findall(
+    r"^\| `([a-z0-9_]+)` .*?\| ``?(.+?)``?<br>of ", (TOP / "docs/configuration.md").read_text("utf-8"), re.MULTILINE
+)
+"""Each transform and its example in the documentation."""
+
+
+def test_every_transform_is_shown_on_an_example() -> None:
+    assert {name for name, _ in EXAMPLES} == BUILTIN.keys()
+
+
+@pytest.mark.parametrize("example", [each for _, each in EXAMPLES])
+def test_an_editor_knows_every_transform(example: str) -> None:
+    asked = yaml.safe_load(example.replace("\\|", "|"))
     assert faults(field({"from": "Content", "transform": [asked]})) == []
     assert faults(field({"from": "Content", "transform": asked})) == []
 
@@ -167,7 +181,8 @@ def test_the_example_names_the_schema_in_its_first_line() -> None:
 
 
 def test_the_documentation_is_in_step() -> None:
-    assert (TOP / "docs/configuration.md").read_text("utf-8") == reference(CONNECTORS), "run `make docs`"
+    made = subprocess.run([sys.executable, "docs/configuration_page.py"], cwd=TOP, capture_output=True, check=True)
+    assert (TOP / "docs/configuration.md").read_text("utf-8") == made.stdout.decode(), "run `make docs`"
 
 
 def test_the_plugin_of_the_documentation_works(tmp_path: Path) -> None:
@@ -175,10 +190,6 @@ def test_the_plugin_of_the_documentation_works(tmp_path: Path) -> None:
     (tmp_path / "names.py").write_text(text.partition("```python\n")[2].partition("```")[0])
     step = plugins_in([tmp_path]).transforms["initials"].bind([True])
     assert step("Ada King") == "A.K."
-
-
-def test_every_transform_is_shown_on_an_example() -> None:
-    assert TRANSFORM_EXAMPLES.keys() == BUILTIN.keys()
 
 
 TEXTS = st.one_of(
