@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ from bridge.ingress.server import ApplicationRunner
 from bridge.ingress.spool import Spool
 from bridge.shutdown import Shutdown, end_at_last
 from bridge.signals import Reloading
+from bridge.store.config_texts import write_config_texts
 from bridge.store.driver import Driver
 from bridge.store.preparation import driver_for, prepare, spool_driver
 from bridge.store.retention import prune_for_ever
@@ -90,7 +91,7 @@ async def running(
 
     def reloaded(result: str, problems: int) -> None:
         metrics.reloaded(result, problems)
-        watch.reloaded(problems - len(in_use().held))
+        watch.reloaded()
 
     def received(chatbot: str, result: str) -> None:
         metrics.received(chatbot, result)
@@ -138,7 +139,9 @@ async def running(
             prune=partial(prune_for_ever, in_use, store, clock, watch.pruning),
             report=Reporter(in_use, store, query_threads.ask, clock).run,
         )
-        _beside(shutdown, "reloading", partial(in_use.run, store, lanes.reconfigure), watch.failed)
+        _beside(
+            shutdown, "reloading", partial(in_use.run, partial(_keep_texts, store), lanes.reconfigure), watch.failed
+        )
         relay = Relay(store)
         store.on_settled = relay.settled
         receiver = Receiver(
@@ -190,7 +193,7 @@ async def serve(config: Config, files: Files) -> None:
         loop.add_signal_handler(number, asked)
     reloading = Reloading(loop)
     async with running(config, files) as bridge:
-        reloading.begin(bridge.configuration.confirm)
+        reloading.begin(bridge.configuration.ask)
         gc.collect()
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
@@ -341,6 +344,10 @@ async def _supervised(name: str, work: Work, failed: Callable[[str], None]) -> N
             rest = FIRST_REST
         await asyncio.sleep(rest)
         rest = min(2 * rest, LONGEST_REST)
+
+
+async def _keep_texts(store: SqlStore, texts: Mapping[str, bytes], kept: Collection[str]) -> None:
+    await store.change(partial(write_config_texts, texts=texts, kept=kept))
 
 
 def _console(

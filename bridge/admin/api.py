@@ -159,7 +159,7 @@ class ReadEndpoints:
             Endpoint(
                 "GET",
                 "/api/configuration",
-                "The configuration in use, and the problems of the files on disk.",
+                "The configuration in use, and the problems of its files.",
                 request_schemas.EmptyRequest,
                 schemas.ConfigurationSchema,
                 self._configuration,
@@ -262,9 +262,9 @@ class ReadEndpoints:
         return partial(presentation.show_audit_log, action=request.action, before=request.before, limit=request.limit)
 
     def configuration_shown(self) -> Query[schemas.ConfigurationSchema]:
-        """Return the query of the configuration in use, which checks the files on disk too."""
-        config, files = self.config(), self.files()
-        return lambda _: configuration.configuration_schema(config, configuration.problem_list(files))
+        """Return the query of the configuration in use."""
+        config = self.config()
+        return lambda _: configuration.configuration_schema(config)
 
     # -- endpoints
 

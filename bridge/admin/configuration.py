@@ -1,21 +1,20 @@
-"""The configuration as users see it, with secrets masked. Only `problem_list` reads files.
+"""The configuration as users see it, with secrets masked, and the problems of its files.
 
 Call it in a thread, because a large configuration takes time.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
 from bridge.admin import schemas
-from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings
-from bridge.config.load import build, read_files
+from bridge.config.diagnostics import ConfigPath, ConfigProblem
 from bridge.config.model import Chatbot, Config, Destination, Route
-from bridge.config.reload import Files
 from bridge.operations.lanes import destinations_of
 from bridge.operations.problems import Finding
 
@@ -25,7 +24,7 @@ _LEAST: Final = 8
 _IN_URL: Final = re.compile(r"(?<=://)[^/@\s]*@|(?<=[?&])([^=&#]+)=[^&#]*")
 
 
-def configuration_schema(config: Config, problems: Sequence[schemas.ProblemSchema]) -> schemas.ConfigurationSchema:
+def configuration_schema(config: Config) -> schemas.ConfigurationSchema:
     """Return the whole configuration."""
     server = config.server
     return schemas.ConfigurationSchema(
@@ -47,9 +46,11 @@ def configuration_schema(config: Config, problems: Sequence[schemas.ProblemSchem
         },
         chatbots=chatbot_list(config).chatbots,
         destinations=destination_list(config).destinations,
-        problems=problems,
-        held=[_problem(each, "warning") for each in config.held],
-        left_out=[each.file for each in config.left_out],
+        problems=[
+            *(_problem(each, "error") for fault in config.faults for each in fault.problems),
+            *(_problem(each, "warning") for each in config.warnings),
+        ],
+        unused_files=[each.file for each in config.faults if not each.in_use],
     )
 
 
@@ -117,48 +118,17 @@ def without_secrets(text: str, config: Config) -> str:
     return text
 
 
-def problem_list(files: Files | None) -> list[schemas.ProblemSchema]:
-    """Check the files on disk, as `leadbridge check` does. Call it in a thread, because it reads files.
-
-    The files in use may be older: one with an error stays in use as it was.
-    """
-    if files is None:
-        return []
-    findings = Findings()
-    contents = read_files(files.path, findings)
-    try:
-        warnings = build(files.path, contents, files.environ, findings).warnings
-        errors: Sequence[ConfigProblem] = ()
-    except ConfigError as error:
-        errors, warnings = error.problems, error.warnings
-    return [_problem(each, "error") for each in errors] + [_problem(each, "warning") for each in warnings]
-
-
-def findings(config: Config, files: Files | None) -> list[Finding]:
-    """Return the problems of the files on disk. Call it in a thread: it reads them and checks the changed ones."""
-    changed = files is not None and dict(read_files(files.path, Findings())) != dict(files.contents)
-    left_out = [each.file for each in config.left_out]
-    errors = [each for each in problem_list(files) if each.severity == "error"] if changed else []
-    errors = [each for each in errors if each.file not in left_out]
+def findings(config: Config) -> list[Finding]:
+    """Return the present problems of the files: those with errors, and the warnings."""
     found = []
-    if left_out:
-        why = f"{', '.join(left_out)}: the chatbots of these files are not served, and their events are kept."
-        fix = "Run `leadbridge check` and correct the files, then route their events again and release the quarantine."
-        found.append(Finding("Files are left out", why, fix, len(left_out)))
-    if errors:
-        why = f"{_where(errors[0])} The file stays in use as it was before."
-        found.append(Finding("The files on disk have errors", why, "Correct them.", len(errors)))
-    if config.held:
-        why = f"{config.held[0]}. The file stays in use as it was before."
-        fix = "If the change is meant, send SIGHUP to the process; if not, put the file back."
-        found.append(Finding("A change is held", why, fix, len(config.held)))
+    for fault in config.faults:
+        in_use = "Its last good text is in use." if fault.in_use else "It is left out: its chatbots are not served."
+        title = f"{Path(fault.file).name} has errors"
+        text = f"{fault.problems[0]}. {in_use}"
+        found.append(Finding(title, text, "Run `leadbridge check` and correct the file.", len(fault.problems)))
     if config.warnings:
         found.append(Finding("Warnings", f"{config.warnings[0]}.", "Correct the file.", len(config.warnings)))
     return found
-
-
-def _where(problem: schemas.ProblemSchema) -> str:
-    return f"{problem.file}:{problem.line}:{problem.column}: {problem.path}: {problem.message}."
 
 
 def _problem(problem: ConfigProblem, severity: Any) -> schemas.ProblemSchema:  # noqa: ANN401 - one of the two literals

@@ -229,11 +229,10 @@ class HealthEndpoints:
         return _FULL if self.spool.refusing else _SPOOLED
 
     def _besides(self) -> dict[str, int]:
-        """Count the matters that need a person although the process is ready, such as unused files; without zeros."""
+        """Count what needs a person although the process is ready, such as files with errors; leave zeros out."""
         config = self._config()
         counts = {
-            "files_left_out": len(config.left_out),
-            "changes_held": len(config.held),
+            "files_with_errors": len(config.faults),
             "clock_set_forward_seconds": round(self._lanes.clock_moved()),
             "spools_not_deleted": int(self.spool is not None and self.spool.undeleted is not None),
         }

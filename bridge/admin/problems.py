@@ -207,7 +207,7 @@ class ProblemEndpoints:
 
     def _problems(self, connection: Connection, only: Scope) -> list[Problem]:
         config = self._api.config()
-        noticed = findings(config, self._api.files()) if only is None else ()
+        noticed = findings(config) if only is None else ()
         return find_problems(connection, config, self._clock(), noticed, only)
 
 

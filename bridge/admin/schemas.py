@@ -266,17 +266,15 @@ class ProblemSchema(ApiSchema):
 
 
 class ConfigurationSchema(ApiSchema):
-    """The configuration in use, with secrets masked, and the problems of the files on disk."""
+    """The configuration in use, with secrets masked, and the problems of its files."""
 
     server: Mapping[str, Any]
     store: Mapping[str, Any]
     chatbots: Sequence[ChatbotSchema]
     destinations: Sequence[DestinationSchema]
     problems: Sequence[ProblemSchema]
-    held: Sequence[ProblemSchema]
-    """Changes that wait for a confirmation."""
-    left_out: Sequence[str]
-    """Files that are not in use because of their errors."""
+    unused_files: Sequence[str]
+    """Files with errors that have no last good text."""
 
 
 class CauseSchema(ApiSchema):

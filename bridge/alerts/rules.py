@@ -37,9 +37,7 @@ class Rule(StrEnum):
     DEAD = "dead"
     FAILING = "failing"
     FAULTY = "faulty"
-    HELD = "held"
     KEYS = "keys"
-    LEFT_OUT = "left_out"
     MOVED = "moved"
     OLDEST = "oldest"
     PAUSED = "paused"
@@ -110,8 +108,8 @@ class BridgeState:
     """Chatbot and fault of each request that was refused within the last `REFUSALS_SECONDS`."""
     keys: Mapping[str, bytes] = field(default_factory=dict)
     """Fingerprints of the signing keys in the configuration, by chatbot."""
-    problems: int = 0
-    """Number of problems in the configuration on disk."""
+    faults: Sequence[str] = ()
+    """Names of the files of the configuration that have errors."""
     failing: frozenset[str] = frozenset()
     """Destinations whose lanes fail repeatedly in this process and run in no other one."""
     moved: Sequence[str] = ()
@@ -120,10 +118,6 @@ class BridgeState:
     """True if nothing is pruned because the clock may be wrong."""
     faulty: Sequence[str] = ()
     """Names of background tasks that failed recently."""
-    held: Sequence[str] = ()
-    """Parts of the configuration whose change waits for a confirmation, such as `chatbots.acme`."""
-    left_out: Sequence[str] = ()
-    """Names of the files that are not in use because of their errors."""
     spooled: SpoolState | None = None
     """State of this process's spool; None if it is empty or there is none."""
     spools: bool = False
@@ -187,25 +181,13 @@ def _bridge(state: BridgeState) -> Iterator[Condition]:
         yield Condition(ConditionKey(Rule.FAULTY, name), f"{name}: a background task fails", detail)
     if state.spooled:
         yield _spool(state.spooled)
-    if state.problems:
+    if state.faults:
         detail = (
-            f"{state.problems} problem{_s(state.problems)}; the files that have some are in use as they were before; "
+            f"{_names(state.faults)}: the last good text of each file is in use, and a file without one is left out; "
             "run `leadbridge check`"
         )
-        yield Condition(ConditionKey(Rule.CONFIGURATION), "the configuration on disk is broken", detail)
-    if state.held:
-        detail = (
-            f"{_names(state.held)}; the files stay in use as they were. If the change is meant, send SIGHUP to the "
-            "process; if not, put the files back"
-        )
-        yield Condition(ConditionKey(Rule.HELD), "a change of the configuration is held", detail, len(state.held))
-    if state.left_out:
-        detail = (
-            f"{_names(state.left_out)}: their chatbots are not served, and their events are kept; run `leadbridge "
-            "check`, fix the files, then `leadbridge deliveries replay` and `leadbridge quarantine release`"
-        )
         yield Condition(
-            ConditionKey(Rule.LEFT_OUT), "files of the configuration are left out", detail, len(state.left_out)
+            ConditionKey(Rule.CONFIGURATION), "files of the configuration have errors", detail, len(state.faults)
         )
 
 

@@ -110,7 +110,6 @@ class Watch:
         """Keys of each chatbot when one of its signatures last matched."""
         self._proved: dict[str, bytes] = {}
         """Fingerprints that the store has."""
-        self._problems = 0
         self._spool = spool
         self._failing = failing
         self.moved: Callable[[], Sequence[str]] = tuple
@@ -146,9 +145,8 @@ class Watch:
         self._faults[work] = self._clock()
         self._wake.set()
 
-    def reloaded(self, problems: int) -> None:
-        """Record a reload of the configuration and the number of problems in the files."""
-        self._problems = problems
+    def reloaded(self) -> None:
+        """Record a reload of the configuration."""
         self._mismatched.clear()
         self._wake.set()
 
@@ -200,13 +198,11 @@ class Watch:
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
             keys={name: fingerprint(each.signing_keys) for name, each in self._config().chatbots.items()},
-            problems=self._problems,
+            faults=[Path(each.file).name for each in self._config().faults],
             failing=self._failing(),
             moved=self.moved(),
             unpruned=self._unpruned,
             faulty=[work for work, at in self._faults.items() if self._clock() - at < FAULTY_SECONDS],
-            held=[each.path for each in self._config().held],
-            left_out=[Path(each.file).name for each in self._config().left_out],
             spooled=SpoolState(spool.size, spool.limit, spool.refusing) if spool and spool.in_use else None,
             spools=spool is not None,
             here=frozenset(lanes),

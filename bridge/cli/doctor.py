@@ -15,13 +15,13 @@ from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
 from bridge.cli.inputs import ConfigOption, JsonOption, PathArgument
 from bridge.config import Config, ConfigError
-from bridge.config.reload import load_tolerant
+from bridge.config.reload import load_for_use
 from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError
 from bridge.operations import health_check
 from bridge.operations.health_check import HealthFinding
 from bridge.operations.probe import probe_all
-from bridge.operations.store_access import CommandVault, driver_of, open_store
+from bridge.operations.store_access import CommandVault, driver_of, good_texts, open_store
 from connectors.base import Severity
 
 _SHOWN = {Severity.NOTE: ("good", "green"), Severity.WARNING: ("look", "yellow"), Severity.ERROR: ("BAD", "red")}
@@ -79,9 +79,9 @@ def _found(path: Path | None, url: str | None) -> Iterator[HealthFinding]:
 
 
 def _without_broken(file: Path) -> Iterator[HealthFinding]:
-    """Check the configuration without the files that have errors, as `serve` would start with it."""
+    """Check the configuration with the last good texts of the files that have errors, as `serve` would start."""
     try:
-        config = load_tolerant(file, os.environ)[0]
+        config = load_for_use(file, os.environ, good_texts)[0]
     except ConfigError:
         yield HealthFinding(
             "configuration", Severity.NOTE, "fix this first: nothing else can be checked without a configuration"

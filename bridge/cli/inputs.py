@@ -14,10 +14,11 @@ import typer
 from bridge.cli import output
 from bridge.config import Config
 from bridge.config.load import load_placed
-from bridge.config.reload import load_tolerant
+from bridge.config.reload import load_for_use
 from bridge.config.yaml_reader import SourceTree
 from bridge.errors import LeadbridgeError, OperatorError, StoreUnavailableError
 from bridge.operations.audit import Action, ActionResult, Subject
+from bridge.operations.store_access import good_texts
 from bridge.store.interface import PAGE
 from connectors.base import parse_duration
 
@@ -48,14 +49,13 @@ def config_path(path: Path | None) -> Path:
 
 
 def read_config(path: Path | None) -> Config:
-    """Find and read the configuration, without the files of a folder that have errors, as `serve` does.
+    """Find and read the configuration, with the last good text of each file that has an error, as `serve` does.
 
-    Writes the errors of these files to standard error. Raises OperatorError, or ConfigError if nothing is left
-    without these files.
+    Writes the errors to standard error. Raises OperatorError, and ConfigError if `serve` could not start.
     """
     found = config_path(path)
-    config = _without_collection(lambda: load_tolerant(found, os.environ)[0])
-    for each in (problem for file in config.left_out for problem in file.problems):
+    config = _without_collection(lambda: load_for_use(found, os.environ, good_texts)[0])
+    for each in (problem for fault in config.faults for problem in fault.problems):
         output.complain(str(each))
     return config
 

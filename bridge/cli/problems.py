@@ -28,13 +28,13 @@ def problems(
 ) -> None:
     """List what needs a person, the worst kind first, each with its cause and what fixes it.
 
-    It finds warnings in the configuration; destinations that are paused, without a process or removed; silent chatbots;
-    dead letters; quarantine; unrecognised events; and deliveries with a warning of the last 24 hours. The exit status
-    is 1 if there is any that nobody has acknowledged, 0 otherwise.
+    It finds errors and warnings in the configuration; destinations that are paused, without a process or removed;
+    silent chatbots; dead letters; quarantine; unrecognised events; and deliveries with a warning of the last 24 hours.
+    The exit status is 1 if there is any that nobody has acknowledged, 0 otherwise.
     """
     settings = inputs.read_config(inputs.chosen_path(path, config))
     only, now = frozenset({chatbot}) if chatbot else None, time.time()
-    noticed = findings(settings, None) if only is None else ()
+    noticed = findings(settings) if only is None else ()
     with open_store(settings).reading() as connection:
         found = sort_problems(connection, find_problems(connection, settings, now, noticed, only), None, only, now)
     known = found.acknowledged if everything else ()

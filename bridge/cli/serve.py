@@ -12,7 +12,8 @@ from bridge import log
 from bridge.cli import inputs, output
 from bridge.cli.check import warning_line
 from bridge.cli.inputs import ConfigOption, PathArgument
-from bridge.config.reload import load_files, load_tolerant
+from bridge.config.reload import load_files, load_for_use
+from bridge.operations.store_access import good_texts
 
 app = output.application()
 
@@ -34,10 +35,10 @@ def serve(
     calls that are under way, and stores their results. A second signal ends it at once, and loses nothing either. The
     log goes to standard output: JSON, or text for people in a terminal.
 
-    In a folder, a file with errors is left out, and so is each file that depends on it; the others are served.
+    In the place of a file with an error, its last good text is used. A new file with an error is left out.
     """
-    read = load_files if strict else load_tolerant
-    settings, files = read(inputs.config_path(inputs.chosen_path(path, config)), os.environ)
+    found = inputs.config_path(inputs.chosen_path(path, config))
+    settings, files = load_files(found, os.environ) if strict else load_for_use(found, os.environ, good_texts)
     for warning in settings.warnings:
         output.complain(warning_line(warning))
     log.configure()

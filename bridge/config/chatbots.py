@@ -29,38 +29,6 @@ def build_chatbots(draft: ConfigDraft, destinations: Mapping[str, BuiltDestinati
     return chatbots
 
 
-def left_out_chatbots(draft: ConfigDraft, file: str) -> tuple[Chatbot, ...]:
-    """Return the chatbots of a file that has errors, with the settings that verification needs.
-
-    They have no routes and no tests. A missing or weak key is left out, and so is a chatbot without a readable serial
-    number.
-    """
-    chatbots = []
-    for name in draft.section("chatbots"):
-        values = draft.entry("chatbots", name) or {}
-        settings = {key: plain(node) for key, node in values.items() if key not in {"routes", "tests", "signing_keys"}}
-        part = draft.rest(ChatbotPart, settings)
-        if part is None or not part.serial_number:
-            continue
-        keys = [key.encode() for _, key in draft.texts(("chatbots", name, "signing_keys")) if not key_fault(key)]
-        chatbots.append(
-            Chatbot(
-                name=name,
-                serial_numbers=tuple(part.serial_number),
-                signing_keys=tuple(keys),
-                signature_tolerance=part.signature_tolerance,
-                ack=part.ack,
-                ack_within=part.ack_within,
-                test_when=None,
-                insecure_skip_verify=part.insecure_skip_verify,
-                routes=(),
-                tests=(),
-                left_out=file,
-            )
-        )
-    return tuple(chatbots)
-
-
 def used_destinations(draft: ConfigDraft) -> set[str]:
     """Return the names of the destinations that routes use."""
     names = set()

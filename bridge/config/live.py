@@ -3,47 +3,37 @@
 SIGHUP or a change of the files, their secrets or plug-ins starts a reload, once the files have not changed for a
 moment. All files are read and checked beside the traffic; then one assignment replaces the configuration between two
 events. Queued deliveries use the configuration that is in use when they are sent.
-
-A change that removes a chatbot with events, or a route with waiting deliveries, may come from a file that was cut off
-while it was saved. Such a change is held: its file stays in use as before until a SIGHUP confirms the change.
 """
 
 import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 
 import structlog
 from sqlalchemy.engine import URL, make_url
 from watchfiles import Change, awatch
 
-from bridge.config.diagnostics import ConfigProblem
 from bridge.config.model import Config
-from bridge.config.reload import Files, ReloadResult, defining_files, reload
+from bridge.config.reload import Files, reload
 from bridge.errors import StoreUnavailableError
-from bridge.store.interface import Store
-from bridge.store.lane_queries import active_chatbots, has_pending
 
 RETRY_SECONDS = 5.0
-"""Seconds until a reload is tried again if the store is unavailable."""
+"""Seconds until the last good texts are written again if the store is unavailable."""
 QUIET_SECONDS = 0.3
 """Seconds without a change before the files are read, since an editor may empty a file before it writes it."""
 MAX_CHECKS = 20
 """Maximum number of such checks: a file that changes all the time must not block the others."""
+READS = 5
+"""Number of further readings of files that change while they are read."""
 POLL_SECONDS = 0.3
 """Seconds between two checks of the files where the system's change events are not used."""
 
-_MOVE = "`leadbridge deliveries move` or `discard` them first; until then this file's previous version stays in use"
-CONFIRM = "send SIGHUP to confirm it, or restore it; until then the previous version of this file stays in use"
-
-LEFT_OUT = "its chatbots are not served; their events are kept: fix the file, then `leadbridge deliveries replay`"
-
 log = structlog.get_logger()
 
+Keep = Callable[[Mapping[str, bytes], Collection[str]], Awaitable[None]]
 FileStates = Mapping[str, tuple[int, int, int]]
 """Inode, modification time and size of each file, by name."""
 
@@ -62,10 +52,6 @@ class LiveConfiguration:
         self._files = files
         self._observe = observe
         self._requested = asyncio.Event()
-        self._held: FileStates | None = None
-        """State of the files when a change was held."""
-        self._confirmed: FileStates | None = None
-        """State of the held files that a SIGHUP has confirmed."""
 
     def __call__(self) -> Config:
         """Return the configuration in use. Call once per event and use the result for the whole event."""
@@ -80,32 +66,32 @@ class LiveConfiguration:
         """Request a reload."""
         self._requested.set()
 
-    def confirm(self) -> None:
-        """Request a reload that applies the held change, unless the files change again."""
-        self._confirmed = self._held
-        self.ask()
+    async def run(self, keep: Keep, changed: Callable[[], None]) -> None:
+        """Reload on each request until cancelled; call `changed` after each replacement.
 
-    async def run(self, store: Store, changed: Callable[[], None]) -> None:
-        """Reload on each request until cancelled; call `changed` after each replacement."""
+        `keep` writes the texts in use to the store, by the absolute path of their file, and removes all others but
+        those of the named files, which have errors.
+        """
         if self._files is None:
             return
-        for problem in (each for file in self._config.left_out for each in file.problems):
-            log.error("configuration_problem", problem=str(problem))
         self._report()
+        kept = False
         async with _watching(self._files_in_use, self._config.store.url, self.ask):
             while True:
-                await self._requested.wait()
-                self._requested.clear()
-                try:
-                    await self._reload(self._files, store)
-                except Exception as error:
-                    # The files have still changed when this is started again.
-                    self._requested.set()
-                    if not isinstance(error, StoreUnavailableError):
+                if not kept:
+                    kept = await self._keep(keep)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(None if kept else RETRY_SECONDS):
+                        await self._requested.wait()
+                if self._requested.is_set():
+                    self._requested.clear()
+                    try:
+                        await self._reload()
+                    except Exception:
+                        # The files have still changed when this is started again.
+                        self._requested.set()
                         raise
-                    log.warning("reload_waits_for_store", error=str(error))
-                    await asyncio.sleep(RETRY_SECONDS)
-                else:
+                    kept = False
                     changed()
 
     def _files_in_use(self) -> Files:
@@ -113,113 +99,61 @@ class LiveConfiguration:
             raise RuntimeError("a configuration without files is never reloaded")
         return self._files
 
-    async def _reload(self, files: Files, store: Store) -> None:
-        seen = await self._wait_until_quiet(files)
-        started = time.perf_counter()
-        moving = await self._changed_since(files, seen)
-        confirmed = self._confirmed is not None and self._confirmed == seen
-        held: dict[Path, ConfigProblem] = {}
-        while True:
-            # In a thread: reading a thousand files takes most of a second, and the loop has events to answer.
-            reloaded = await asyncio.to_thread(reload, self._config, files, {**held, **moving})
-            losses = await self._losses(reloaded, files, store, confirmed=confirmed)
-            # A file that has changed while it was read may have been read in part.
-            moved = await self._changed_since(files, seen)
-            if not (losses.keys() | moved.keys()) - (held.keys() | moving.keys()):
-                break
-            held |= losses
-            moving |= moved
-        self._held = seen if held else None
-        self._confirmed = None
-        reloaded = replace(reloaded, config=replace(reloaded.config, held=tuple(held[file] for file in sorted(held))))
-        self._put_in_use(reloaded, time.perf_counter() - started)
+    async def _keep(self, keep: Keep) -> bool:
+        """Have the texts in use written to the store; return False if it is unavailable."""
+        try:
+            await keep(*self._texts_to_keep())
+        except StoreUnavailableError as error:
+            log.warning("configuration_not_kept", error=str(error))
+            return False
+        return True
 
-    async def _wait_until_quiet(self, files: Files) -> FileStates:
+    def _texts_to_keep(self) -> tuple[dict[str, bytes], list[str]]:
+        texts = {str(file.absolute()): text for file, text in self._files_in_use().contents.items()}
+        return texts, [str(Path(each.file).absolute()) for each in self._config.faults]
+
+    async def _reload(self) -> None:
+        # A file that has changed while it was read may have been read in part, so it is read again.
+        for last in (*[False] * READS, True):
+            seen = await self._wait_until_quiet()
+            started = time.perf_counter()
+            # In a thread: reading a thousand files takes most of a second, and the loop has events to answer.
+            config, files = await asyncio.to_thread(reload, self._config, self._files_in_use())
+            seconds = time.perf_counter() - started
+            if last or await asyncio.to_thread(_all_states, self._files_in_use()) == seen:
+                self._put_in_use(config, files, seconds)
+                return
+
+    async def _wait_until_quiet(self) -> FileStates:
         """Wait until the files stop changing, at most for a limited time; return their state."""
         now: FileStates = {}
         for _ in range(MAX_CHECKS):
-            before, now = now, await asyncio.to_thread(_all_states, files)
+            before, now = now, await asyncio.to_thread(_all_states, self._files_in_use())
             if now == before:
                 break
             await asyncio.sleep(QUIET_SECONDS)
         return now
 
-    async def _changed_since(self, files: Files, seen: FileStates) -> dict[Path, ConfigProblem]:
-        """Return the files that changed since the state `seen`, and request another reload for them.
-
-        A changed secret or plug-in is read again too, but holds up no file.
-        """
-        now = await asyncio.to_thread(_all_states, files)
-        moving = [name for name in {*now, *seen} if now.get(name) != seen.get(name)]
-        if moving:
-            self.ask()
-        changed = [_folder(files.path) / name for name in moving if "/" not in name]
-        return {
-            file: ConfigProblem(str(file), 1, 1, "(file)", "changed while it was read; it will be read again")
-            for file in changed
-        }
-
-    async def _losses(
-        self, reloaded: ReloadResult, files: Files, store: Store, *, confirmed: bool
-    ) -> dict[Path, ConfigProblem]:
-        """Return the files whose change would lose events or deliveries, each with the reason."""
-        reasons = {} if confirmed else await self._dropped(reloaded.config, store)
-        for name in self._config.destinations.keys() - reloaded.config.destinations.keys():
-            if await store.due(name, 0, 1):
-                reasons["destinations", name] = f"is missing, but deliveries wait for it: {_MOVE}"
-        held = {}
-        for (section, name), reason in reasons.items():
-            for file in defining_files(files, section, name):
-                held[file] = ConfigProblem(str(file), 1, 1, f"{section}.{name}", reason)
-        return held
-
-    async def _dropped(self, after: Config, store: Store) -> dict[tuple[str, str], str]:
-        """Return the chatbots whose removed parts are still needed, each with the reason."""
-        reasons = {}
-        lost = dict.fromkeys(self._config.chatbots.keys() - after.chatbots.keys(), "is missing, but it has events")
-        for name in self._config.chatbots.keys() & after.chatbots.keys():
-            before, now = self._config.chatbots[name].routes, after.chatbots[name].routes
-            kept = {route.name for route in now}
-            gone = [route for route in before if route.name not in kept]
-            waiting = [
-                route.name
-                for route in gone
-                if await store.query(
-                    partial(has_pending, chatbot=name, route=route.name, destination=route.destination)
-                )
-            ]
-            if waiting:
-                reasons[name] = f"has lost the route {', '.join(waiting)}, but deliveries wait on it"
-            elif len(now) < len(before):
-                lost[name] = f"has lost {len(before) - len(now)} of its {len(before)} routes, and it has events"
-        active = await store.query(partial(active_chatbots, chatbots=list(lost))) if lost else frozenset()
-        reasons |= {name: lost[name] for name in active}
-        return {("chatbots", name): f"{reason}: {CONFIRM}" for name, reason in reasons.items()}
-
     def _report(self) -> None:
-        for file in self._config.left_out:
-            log.error("file_left_out", file=file.file, problems=len(file.problems), detail=LEFT_OUT)
+        for fault in self._config.faults:
+            log.error("file_has_errors", file=fault.file, problems=len(fault.problems), in_use=fault.in_use)
+            for problem in fault.problems:
+                log.error("configuration_problem", problem=str(problem))
 
-    def _put_in_use(self, reloaded: ReloadResult, seconds: float) -> None:
-        before, self._config, self._files = self._config, reloaded.config, reloaded.files
-        if _fixed(before) != _fixed(reloaded.config):
+    def _put_in_use(self, config: Config, files: Files, seconds: float) -> None:
+        before, self._config, self._files = self._config, config, files
+        if _fixed(before) != _fixed(config):
             log.warning("restart_needed", detail="listen, admin and the store's url and keys change at the next start")
-        for problem in reloaded.problems:
-            log.error("configuration_problem", problem=str(problem))
-        result = "partly" if reloaded.problems else "complete"
-        for problem in reloaded.config.held:
-            log.warning("change_held", problem=str(problem))
         self._report()
-        self._observe(result, len(reloaded.problems))
+        result = "partly" if config.faults else "complete"
+        self._observe(result, sum(len(each.problems) for each in config.faults))
         log.info(
             "reloaded",
             result=result,
             seconds=round(seconds, 3),
-            kept=[str(file) for file in reloaded.kept],
-            held=len(reloaded.config.held),
-            left_out=len(reloaded.config.left_out),
-            chatbots=len(reloaded.config.chatbots),
-            destinations=len(reloaded.config.destinations),
+            files_with_errors=len(config.faults),
+            chatbots=len(config.chatbots),
+            destinations=len(config.destinations),
         )
 
 

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from bridge.config import plugins, presets
-from bridge.config.chatbots import build_chatbots, left_out_chatbots, used_destinations
+from bridge.config.chatbots import build_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
 from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings, Position
 from bridge.config.lint import check_accounts
 from bridge.config.merge import ConfigDraft, Model
-from bridge.config.model import Chatbot, Config, ListenAddress, StoreSettings
+from bridge.config.model import Config, ListenAddress, StoreSettings
 from bridge.config.schema import ConfigPart, ServerPart, StorePart
 from bridge.config.secrets import store_key, warn_if_readable
 from bridge.config.sections import alert_settings, build_reports, server_settings
@@ -174,34 +174,17 @@ def sections_in(file: Path, content: bytes) -> frozenset[str] | None:
     return None if tree is None or problems else frozenset(tree.items)
 
 
-def readable_chatbots(
-    file: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str]
-) -> tuple[Chatbot, ...]:
-    """Return the chatbots with a readable serial number in a file that has errors, without routes.
-
-    Their keys may be in a preset of any file.
-    """
+def read_store_section(
+    path: Path, contents: Mapping[Path, bytes | None], environ: Mapping[str, str]
+) -> StoreSettings | None:
+    """Return the settings of the store from files that may have errors elsewhere; None if `store` has an error."""
     findings = Findings()
-    trees = {each: fill_variables(each, content, environ, findings) for each, content in contents.items()}
-    tree = trees[file]
-    if tree is None:
-        return ()
-    shared = [
-        replace(each, items={presets.SECTION: each.items[presets.SECTION]})
-        for each in trees.values()
-        if each and presets.SECTION in each.items
-    ]
-    own = replace(tree, items={"chatbots": tree.items["chatbots"]} if "chatbots" in tree.items else {})
-    root = presets.apply_presets(merge([*shared, own], findings), findings, whole=False)
+    trees = [tree for file, content in contents.items() if (tree := fill_variables(file, content, environ, Findings()))]
+    sections = [replace(tree, items={"store": tree.items["store"]}) for tree in trees if "store" in tree.items]
+    root = merge(sections, findings, Position(str(path), 1, 1))
     draft = ConfigDraft(root, findings, JinjaExpressions({}, EVENT_NAME_MEMBERS), {}, whole=False)
-    return left_out_chatbots(draft, str(file))
-
-
-def names_in(file: Path, content: bytes, section: str) -> frozenset[str]:
-    """Return the names of the entries of a section in one file; empty if the file cannot be parsed."""
-    tree = _parse_cached(str(file), content)[0]
-    entries = tree.items.get(section) if tree else None
-    return frozenset(entries.items) if isinstance(entries, MapNode) else frozenset()
+    found = _store(draft)
+    return None if findings.problems else found
 
 
 def _content(file: Path, findings: Findings) -> bytes | None:

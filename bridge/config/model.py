@@ -271,8 +271,6 @@ class Chatbot:
     routes: tuple[Route, ...]
     tests: tuple[RouteTest, ...] = field(repr=False)
     pull: Pull | None = None
-    left_out: str = ""
-    """Path of the file if it has errors. Its events are verified and kept, but get no deliveries."""
     fingerprints: frozenset[str] = field(init=False, repr=False, compare=False)
     """Fingerprints of its signing keys, and `UNSIGNED` if it skips verification."""
 
@@ -289,15 +287,13 @@ class Chatbot:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A file that has errors and has not been in use since the start."""
+class FileFault:
+    """A file with errors on disk."""
 
     file: str
     problems: tuple[ConfigProblem, ...]
-    chatbots: tuple[Chatbot, ...] = ()
-    """Chatbots with a readable serial number, without routes."""
-    readable: bool = True
-    """True if the names of all its chatbots are known."""
+    in_use: bool
+    """True if its last good text is in use; False if the file is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,39 +310,19 @@ class Config:
     reports: Mapping[str, ReportSettings] = field(default_factory=dict)
     plugins: tuple[FilePath, ...] = ()
     """Folders of plug-ins; a change in one of them changes the configuration."""
-    left_out: tuple[LeftOut, ...] = ()
-    """Files that are not in use because of their errors."""
-    held: tuple[ConfigProblem, ...] = ()
-    """Changes that wait for a confirmation; their files stay in use as before."""
+    faults: tuple[FileFault, ...] = ()
+    """Files that are not in use as they are on disk, because of their errors."""
     chatbot_by_serial: Mapping[str, Chatbot] = field(init=False, repr=False)
-    """Chatbots by serial number, including those of files that are left out."""
+    """Chatbots by serial number."""
     signing_keys: Mapping[bytes, tuple[Chatbot, ...]] = field(init=False, repr=False)
     """Chatbots by signing key."""
 
     def __post_init__(self) -> None:
         """Index the chatbots; a frozen dataclass sets a derived field only this way."""
-        waiting = [chatbot for file in self.left_out for chatbot in file.chatbots if chatbot.name not in self.chatbots]
-        by_serial = {
-            serial: chatbot for chatbot in (*waiting, *self.chatbots.values()) for serial in chatbot.serial_numbers
-        }
+        by_serial = {serial: chatbot for chatbot in self.chatbots.values() for serial in chatbot.serial_numbers}
         object.__setattr__(self, "chatbot_by_serial", MappingProxyType(by_serial))
         by_key: dict[bytes, tuple[Chatbot, ...]] = {}
-        for chatbot in (*self.chatbots.values(), *waiting):
+        for chatbot in self.chatbots.values():
             for key in chatbot.signing_keys:
                 by_key[key] = (*by_key.get(key, ()), chatbot)
         object.__setattr__(self, "signing_keys", MappingProxyType(by_key))
-
-    def chatbot(self, name: str | None) -> Chatbot | None:
-        """Return the chatbot with this name, even if its file is left out."""
-        if name is None or name in self.chatbots or not self.left_out:
-            return self.chatbots.get(name or "")
-        return next((each for file in self.left_out for each in file.chatbots if each.name == name), None)
-
-    @property
-    def unreadable(self) -> str | None:
-        """Return the first left-out file that may contain chatbots with unknown names."""
-        return next((each.file for each in self.left_out if not each.readable), None)
-
-    def may_be_left_out(self, name: str) -> bool:
-        """Return True if a chatbot may be missing only because its file is left out."""
-        return name not in self.chatbots and (self.unreadable is not None or self.chatbot(name) is not None)

@@ -1,212 +1,207 @@
-"""Applies a changed configuration file by file: files without errors take effect, the others stay as they were."""
+"""Reads the files of a configuration for use: a file with an error never stops the others.
 
-import dataclasses
+The last good text of a file with an error is used in its place. A running bridge has these texts in memory, and the
+store keeps them for the next start. A file without a last good text is left out.
+"""
+
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
-from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings, Origins
-from bridge.config.load import (
-    Content,
-    build_placed,
-    fill_variables,
-    names_in,
-    read_files,
-    readable_chatbots,
-    sections_in,
-)
-from bridge.config.model import Config, LeftOut
+from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings
+from bridge.config.load import Content, build, fill_variables, read_files, read_store_section, sections_in
+from bridge.config.model import Config, FileFault, StoreSettings
 from bridge.config.yaml_tree import MapNode
+from bridge.errors import OperatorError
 
-Contents = Mapping[Path, bytes]
-
-_NEEDED = frozenset({"server", "store"})
+_NEEDED: Final = frozenset({"server", "store"})
 """Sections without which the bridge would start with another store or address."""
-_NEEDED_LINE = re.compile(rb"^[\"']?(server|store)[\"']?\s*:", re.MULTILINE)
+_NEEDED_LINE: Final = re.compile(rb"^[\"']?(server|store)[\"']?\s*:", re.MULTILINE)
+
+GoodTexts = Callable[[StoreSettings], Mapping[str, bytes]]
+"""Reads the last good texts from the store, by the absolute path of their file. Raises OperatorError."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Files:
-    """Paths and contents of the files that the configuration in use was built from."""
+    """The files that the configuration in use was built from."""
 
     path: Path
     """A file or a folder, as the user gave it."""
     environ: Mapping[str, str]
-    contents: Contents
+    contents: Mapping[Path, bytes]
+    """Text in use of each file; of a file with an error the last good one."""
     trees: Mapping[Path, MapNode] = field(default_factory=dict)
-    """Trees of the same files with variables and secret files filled in, from their last valid version."""
-    origins: Origins = field(default_factory=Origins)
-    """The presets that destinations and chatbots use."""
+    """Trees of these texts with variables and secret files filled in."""
     sources: frozenset[Path] = frozenset()
     """Secret files and folders of plug-ins of the last attempt to read the files."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadResult:
-    """Result of reading the files again."""
-
-    config: Config
-    files: Files
-    problems: tuple[ConfigProblem, ...]
-    """Reasons why files stayed as they were; empty if all files on disk are in use."""
-    kept: tuple[Path, ...]
-    """Files that stayed as they were, and new files that were left out."""
-
-
 def load_files(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
-    """Read a configuration for the first time, as `bridge.config.load` does. Raises ConfigError."""
+    """Read a configuration without errors, as `bridge.config.load` does. Raises ConfigError."""
     findings = Findings()
     contents = read_files(path, findings)
-    config, trees, origins = _build_with_trees(path, contents, environ, findings)
-    good = {file: each for file, each in contents.items() if each is not None}
-    return config, Files(path, environ, good, trees, origins, frozenset(findings.sources))
+    return _build(path, contents, environ, findings)
 
 
-def load_tolerant(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
-    """Read a configuration for the first time, without those files of a folder that have errors.
-
-    A file that refers to an entry of such a file is left out too. A single file must have no errors.
+def load_for_use(path: Path, environ: Mapping[str, str], good_texts: GoodTexts) -> tuple[Config, Files]:
+    """Read a configuration for the first time, as a start does; see the module for files with errors.
 
     Raises:
-        ConfigError: A file with errors contains, or may contain, `server` or `store`, or no chatbot is left. All
-            problems
-            are included.
+        ConfigError: `server` or `store` is broken or may be missing, or no file can be used. All problems are included.
     """
-    if not path.is_dir():
+    try:
         return load_files(path, environ)
+    except ConfigError as error:
+        problems = error.problems
     findings = Findings()
-    sources = findings.sources
     on_disk = read_files(path, findings)
-    problems = {Path(each.file): [each] for each in findings.problems}
-    problems |= {file: [_empty(file)] for file, content in on_disk.items() if _is_blank(content)}
-    candidates: dict[Path, Content] = {file: content for file, content in on_disk.items() if file not in problems}
-    result = None
-    while result is None:
-        try:
-            result = _build_with_trees(path, candidates, environ, Findings(sources=sources))
-        except ConfigError as error:
-            problems_by_file: dict[Path, list[ConfigProblem]] = {}
-            for each in error.problems:
-                problems_by_file.setdefault(Path(each.file), []).append(_with_possible_cause(each, problems))
-            if not problems_by_file.keys() <= candidates.keys():
-                raise
-            problems |= problems_by_file
-            for file in problems_by_file:
-                del candidates[file]
-    config, trees, origins = result
-    good = {file: content for file in candidates if (content := on_disk[file]) is not None}
-    if problems and (not config.chatbots or _may_need(problems, on_disk, good)):
-        raise ConfigError([each for problems_of_file in problems.values() for each in problems_of_file])
-    left_out = _left_out(problems, on_disk, environ)
-    return dataclasses.replace(config, left_out=left_out), Files(
-        path, environ, good, trees, origins, frozenset(sources)
-    )
+    unusable = ConfigError([*problems, *(_empty(file) for file, content in on_disk.items() if _is_blank(content))])
+    unread = {file for file, content in on_disk.items() if not content or sections_in(file, content) is None}
+    store = None if _are_needed(unread, on_disk) else read_store_section(path, on_disk, environ)
+    if store is None:
+        raise unusable
+    choice = _Choice(path, environ, on_disk)
+    try:
+        for name, text in good_texts(store).items():
+            file = path / Path(name).name if path.is_dir() else path
+            if str(file.absolute()) == name:
+                choice.good[file] = text
+    except OperatorError as error:
+        choice.report([ConfigProblem(str(path), 1, 1, "(file)", f"the last good texts cannot be read: {error}")])
+    choice.report(findings.problems)
+    built = choice.build(is_start=True)
+    if built is None or built[0].store != store or _are_needed(on_disk.keys() - built[1].contents.keys(), on_disk):
+        raise unusable
+    return built
 
 
-def reload(current: Config, files: Files, held: Mapping[Path, ConfigProblem] = MappingProxyType({})) -> ReloadResult:
-    """Read the files again and build a configuration from those without errors.
+def reload(current: Config, files: Files) -> tuple[Config, Files]:
+    """Read the files again and build a configuration; see the module for files with errors.
 
-    A file with a problem keeps its previous version, with the secrets of that time; a new file is left out. An empty
-    file counts as a problem. If a problem shows in an unchanged file, for example because its destination was removed
-    from another file, the removed files are restored. If none was removed, all changes are reverted.
+    A file with an error keeps the secrets of its last good text too. An empty file counts as an error. If an unchanged
+    file has an error, for example because its destination was removed from another file, the removed files are
+    restored. If none was removed, all changes are reverted.
 
     Destinations with unchanged settings stay the same objects, with their connections and tokens.
-
-    Args:
-        current: The configuration in use.
-        files: The files that it was built from.
-        held: Files that must stay as they were, each with the reason.
     """
     findings = Findings()
-    # A file that stays as it was is not read again, but its secrets and plug-ins are still of interest.
-    sources = findings.sources
     on_disk = read_files(files.path, findings)
-    problems = [*findings.problems, *held.values()]
-    blank = {file for file, content in on_disk.items() if _is_blank(content) and content != files.contents.get(file)}
-    problems += map(_empty, sorted(blank))
-    kept = {file for file, content in on_disk.items() if content is None} | set(held) | blank
-    candidates: dict[Path, Content] = dict(on_disk)
-    _revert(candidates, files, kept)
-    if not candidates:
-        # An empty folder is probably not mounted, or the path is wrong: keep everything.
-        return ReloadResult(current, files, tuple(sorted(problems)), tuple(sorted(files.contents)))
-    built = None
-    while built is None:
-        try:
-            built = _build_with_trees(files.path, candidates, files.environ, Findings(sources=sources))
-        except ConfigError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-            offenders = _files_to_revert(candidates, files, error.problems)
-            if not offenders:
-                # Even the previous contents have errors now (a plug-in folder is missing): nothing changes.
-                before = dataclasses.replace(files, sources=files.sources | sources)
-                return ReloadResult(current, before, tuple(sorted(problems)), tuple(sorted(kept)))
-            kept |= offenders
-            _revert(candidates, files, offenders)
-    config, trees, origins = built
-    contents = {
-        file: content if isinstance(content, bytes) else files.contents[file]
-        for file, content in candidates.items()
-        if content is not None
-    }
-    new = {
-        file: [each for each in problems if Path(each.file) == file] for file in kept & on_disk.keys() - contents.keys()
-    }
-    config = dataclasses.replace(_reuse_destinations(config, current), left_out=_left_out(new, on_disk, files.environ))
-    watched = sources | files.sources if kept else sources
-    result = Files(files.path, files.environ, contents, trees, origins, frozenset(watched))
-    return ReloadResult(config, result, tuple(sorted(problems)), tuple(sorted(kept)))
+    choice = _Choice(files.path, files.environ, on_disk, {**files.contents}, files.trees)
+    choice.report(findings.problems)
+    # An empty folder is probably not mounted. Without a result even the last good texts have errors, for example
+    # because a folder of plug-ins is missing. Both change nothing.
+    built = choice.build() if on_disk else None
+    config, changed = built or (replace(current, faults=choice.faults(files.contents)), files)
+    watched = changed.sources | choice.sources | (files.sources if config.faults else frozenset())
+    return _reuse_destinations(config, current), replace(changed, sources=watched)
 
 
-def defining_files(files: Files, section: str, name: str) -> list[Path]:
-    """Return the file that defines an entry of a section, and those of the presets that it uses."""
-    own = [file for file, content in files.contents.items() if name in names_in(file, content, section)]
-    shared = [Path(file) for file in sorted(files.origins.files.get((section, name), ()))]
-    return [*own[:1], *(file for file in shared if file not in own)]
+@dataclass(slots=True)
+class _Choice:
+    """The choice between a file on disk and its last good text."""
+
+    path: Path
+    environ: Mapping[str, str]
+    on_disk: Mapping[Path, bytes | None]
+    good: dict[Path, bytes] = field(default_factory=dict)
+    """Last good text of each file, also of removed ones."""
+    trees: Mapping[Path, MapNode] = field(default_factory=dict)
+    """Trees of these texts with the secrets of their time, as far as they are known."""
+    sources: set[Path] = field(default_factory=set)
+    _reported: dict[Path, list[ConfigProblem]] = field(default_factory=dict)
+    _restored: set[Path] = field(default_factory=set)
+    """Files whose last good text was taken, and left-out files."""
+
+    def report(self, problems: Iterable[ConfigProblem]) -> None:
+        """Note problems, each once."""
+        for each in problems:
+            known = self._reported.setdefault(Path(each.file), [])
+            if each not in known:
+                known.append(each)
+
+    def faults(self, in_use: Mapping[Path, bytes]) -> tuple[FileFault, ...]:
+        """Return the files with errors."""
+        return tuple(
+            FileFault(str(file), tuple(sorted(problems)), in_use=file in in_use)
+            for file, problems in sorted(self._reported.items())
+        )
+
+    def build(self, *, is_start: bool = False) -> tuple[Config, Files] | None:
+        """Build a configuration of the files without errors; None if that is not possible.
+
+        A running bridge leaves out no file that it has used, but a start does if even the last good text has an error.
+        """
+        candidates: dict[Path, Content] = dict(self.on_disk)
+        self.report(
+            _empty(file)
+            for file, content in self.on_disk.items()
+            if _is_blank(content) and content != self.good.get(file)
+        )
+        self._restore(candidates, self._reported.keys() & self.on_disk.keys())
+        while candidates:
+            try:
+                config, files = _build(self.path, candidates, self.environ, Findings(sources=self.sources))
+            except ConfigError as error:
+                self.report(error.problems)
+                named = {Path(each.file) for each in error.problems}
+                chosen = self._to_restore(candidates, named, is_start=is_start)
+                if chosen:
+                    self.report(_consequence(file, error.problems[0]) for file in chosen - self._reported.keys())
+                    self._restore(candidates, chosen)
+                elif is_start and named <= candidates.keys():
+                    for file in named:
+                        del candidates[file]
+                else:
+                    return None
+            else:
+                texts = {
+                    file: content if isinstance(content := candidates[file], bytes) else self.good[file]
+                    for file in files.trees
+                }
+                return replace(config, faults=self.faults(texts)), replace(files, contents=texts)
+        return None
+
+    def _to_restore(
+        self, candidates: Mapping[Path, Content], named: AbstractSet[Path], *, is_start: bool
+    ) -> AbstractSet[Path]:
+        """Return the changed files to restore because of problems in `named`; empty if no changes are left."""
+        changed = {
+            file for file in {*candidates, *self.good} - self._restored if candidates.get(file) != self.good.get(file)
+        }
+        # The file is the same, but one of its secrets is missing or has changed.
+        changed |= {
+            file
+            for file in named & self.trees.keys() - self._restored
+            if fill_variables(file, candidates.get(file), self.environ, Findings()) != self.trees[file]
+        }
+        if named <= changed:
+            return named
+        # An unchanged file has a problem now, so the cause is in another file; at a start it may be a missing secret.
+        return changed - candidates.keys() or named & changed or (frozenset() if is_start else changed)
+
+    def _restore(self, candidates: dict[Path, Content], chosen: AbstractSet[Path]) -> None:
+        self._restored |= chosen
+        for file in chosen:
+            if file in self.good:
+                candidates[file] = self.trees.get(file, self.good[file])
+            else:
+                candidates.pop(file, None)
 
 
-def _files_to_revert(
-    candidates: Mapping[Path, Content], files: Files, problems: tuple[ConfigProblem, ...]
-) -> set[Path]:
-    """Return the changed files to revert because of problems; empty if no changes are left."""
-    before = files.contents
-    changed = {
-        file
-        for file in {*candidates, *before}
-        if not isinstance(candidates.get(file), MapNode) and candidates.get(file) != before.get(file)
-    }
-    named = {Path(problem.file) for problem in problems}
-    # The file is the same, but one of its secrets is missing or has changed.
-    changed |= {
-        file
-        for file in named & before.keys()
-        if not isinstance(content := candidates.get(file), MapNode)
-        and fill_variables(file, content, files.environ, Findings()) != files.trees.get(file)
-    }
-    gone = {file for file in changed if file not in candidates}
-    if named <= changed:
-        return named
-    # An unchanged file has a problem now, so the cause is in another file.
-    return gone or named & changed or changed
-
-
-def _revert(candidates: dict[Path, Content], files: Files, taken: Collection[Path]) -> None:
-    for file in taken:
-        if file in files.contents:
-            candidates[file] = files.trees.get(file, files.contents[file])
-        else:
-            candidates.pop(file, None)
-
-
-def _build_with_trees(
+def _build(
     path: Path, contents: Mapping[Path, Content], environ: Mapping[str, str], findings: Findings
-) -> tuple[Config, Mapping[Path, MapNode], Origins]:
-    """Return a configuration with the trees that it was built from, and its presets. Raises ConfigError."""
+) -> tuple[Config, Files]:
+    """Return a configuration and its files. Raises ConfigError."""
     trees = {file: fill_variables(file, content, environ, findings) for file, content in contents.items()}
-    config, merged = build_placed(path, trees, environ, findings)
-    return config, {file: tree for file, tree in trees.items() if tree is not None}, merged.origins
+    config = build(path, trees, environ, findings)
+    texts = {file: content for file, content in contents.items() if isinstance(content, bytes)}
+    kept = {file: tree for file, tree in trees.items() if tree is not None}
+    return config, Files(path, environ, texts, kept, frozenset(findings.sources))
 
 
 def _is_blank(content: bytes | None) -> bool:
@@ -219,22 +214,19 @@ def _empty(file: Path) -> ConfigProblem:
     )
 
 
-def _with_possible_cause(problem: ConfigProblem, left_out: Mapping[Path, object]) -> ConfigProblem:
-    """Add the names of the files with errors to a problem that they may have caused."""
-    if not left_out:
-        return problem
-    names = ", ".join(file.name for file in sorted(left_out))
-    return dataclasses.replace(problem, message=f"{problem.message}; the cause may be in {names}, which has errors")
+def _consequence(file: Path, cause: ConfigProblem) -> ConfigProblem:
+    message = f"is not used as it is on disk, because of the error at {cause.file}:{cause.line}:{cause.column}"
+    return ConfigProblem(str(file), 1, 1, "(file)", message)
 
 
-def _may_need(broken: Collection[Path], on_disk: Mapping[Path, bytes | None], good: Contents) -> bool:
-    """Return True if a file with errors contains, or may contain, sections that every chatbot needs."""
-    named = any("store" in (sections_in(file, content) or ()) for file, content in good.items())
-    for file in broken:
-        content = on_disk.get(file)
+def _are_needed(unused: AbstractSet[Path], on_disk: Mapping[Path, bytes | None]) -> bool:
+    """Return True if a file that is not used contains, or may contain, sections that every chatbot needs."""
+    for file in unused:
+        content = on_disk[file]
         if not content or _is_blank(content):
-            # The content is unknown.
-            if not named:
+            # The content is unknown: `store` must be in another file.
+            others = (sections_in(each, text) for each, text in on_disk.items() if text and each not in unused)
+            if not any("store" in (sections or ()) for sections in others):
                 return True
         elif (sections := sections_in(file, content)) is not None:
             if sections & _NEEDED:
@@ -244,22 +236,9 @@ def _may_need(broken: Collection[Path], on_disk: Mapping[Path, bytes | None], go
     return False
 
 
-def _left_out(
-    broken: Mapping[Path, list[ConfigProblem]], on_disk: Mapping[Path, bytes | None], environ: Mapping[str, str]
-) -> tuple[LeftOut, ...]:
-    result = []
-    for file, problems in sorted(broken.items()):
-        content = on_disk.get(file) or b""
-        chatbots = readable_chatbots(file, {**on_disk, file: content}, environ)
-        names = names_in(file, content, "chatbots")
-        readable = sections_in(file, content) is not None and not _is_blank(content) and len(chatbots) == len(names)
-        result.append(LeftOut(str(file), tuple(sorted(problems)), chatbots, readable))
-    return tuple(result)
-
-
 def _reuse_destinations(config: Config, current: Config) -> Config:
     destinations = {
         name: current.destinations[name] if current.destinations.get(name) == result else result
         for name, result in config.destinations.items()
     }
-    return dataclasses.replace(config, destinations=MappingProxyType(destinations))
+    return replace(config, destinations=MappingProxyType(destinations))

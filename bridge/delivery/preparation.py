@@ -18,7 +18,7 @@ from bridge.delivery.batching import BatchItem, ready_record
 from bridge.delivery.settlement import storable
 from bridge.mapping import worker
 from bridge.mapping.budget import InlineOverrun
-from bridge.mapping.record import LeftOutError, UnmappableError, build_record
+from bridge.mapping.record import NotConfiguredError, UnmappableError, build_record
 from bridge.store.interface import Delivery, Settlement
 from connectors.base import Reason
 
@@ -86,14 +86,14 @@ class Preparation:
 
     def _log_waiting(self, prepared: PreparedBatch) -> None:
         if prepared.waiting:
-            reason = "the files of their chatbots are left out"
+            reason = "the configuration does not name their chatbot or route"
             self._log.warning("deliveries_wait", deliveries=prepared.waiting, reason=reason)
 
     def _prepare(self, delivery: Delivery, now: float, into: PreparedBatch) -> None:
         try:
             record = build_record(delivery, self._chatbots)
             into.ready.append(ready_record(delivery, record, self._destination, now))
-        except LeftOutError:
+        except NotConfiguredError:
             # It stays out of the queue, with later deliveries of its contact, until a reload reads the queue again.
             into.waiting += 1
         except UnmappableError as error:

@@ -77,7 +77,6 @@ _ERRORS = {
     503: b'{"status":"error","error":"the event could not be stored; send it again"}',
 }
 _HEADERS = {405: {"Allow": "GET, HEAD, POST"}, 503: {"Retry-After": RETRY_AFTER}}
-_UNVERIFIED = b'{"status":"error","error":"the event could not be verified for now; send it again"}'
 _NOT_RELAYED = b'{"status":"error","error":"the event is queued but not delivered yet; send it again"}'
 
 log = structlog.get_logger()
@@ -270,23 +269,22 @@ class Receiver:
     ) -> web.Response:
         """Answer 401. Quarantine the request if it names a chatbot, in case the configured key is mistyped.
 
-        If its key may be in a file that is left out, it is quarantined too and the answer is 503.
+        While a file is left out, its chatbots are unknown, so that every request with another key may be theirs.
         """
         name = claim.chatbots[0].name if claim.chatbots else ""
-        file = _keys_left_out(claim, config) if error.code is SignatureFault.MISMATCH else None
+        unused = next((Path(each.file).name for each in config.faults if not each.in_use), "")
+        keeper = name or (unused if error.code is SignatureFault.MISMATCH else "")
         kept, into = False, room(claim, header, error.code, now)
-        if (name or file) and self._quarantining[into] < QUARANTINE_LIMIT:
+        if keeper and self._quarantining[into] < QUARANTINE_LIMIT:
             self._quarantining[into] += 1
             try:
                 kept = await self._store.quarantine(
-                    QuarantinedRequest(now, name or str(file), _text(header), claim.body, into), self._identity()
+                    QuarantinedRequest(now, keeper, _text(header), claim.body, into), self._identity()
                 )
             finally:
                 self._quarantining[into] -= 1
         self._observe(name, error.code.value)
         log.warning("refused", chatbot=name or None, fault=error.code.value, bytes=len(claim.body), quarantined=kept)
-        if file:
-            return JsonResponse(_UNVERIFIED, 503, {"Retry-After": RETRY_AFTER})
         return JsonResponse(orjson.dumps({"status": "error", "error": str(error)}), 401)
 
     def _note(self, routed: Sequence[RoutedEvent], new: Sequence[bool], size: int) -> None:
@@ -417,15 +415,8 @@ def _text(header: Sequence[str]) -> str:
     return ",".join(header).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _keys_left_out(claim: UnverifiedBody, config: Config) -> str | None:
-    """Return the name of the file that is left out and may hold the keys of a request; None if there is none."""
-    if claim.chatbots:
-        return next((Path(each.left_out).name for each in claim.chatbots if each.left_out), None)
-    return Path(config.unreadable).name if config.unreadable else None
-
-
 def _routed(verified: Sequence[Verified], config: Config, now: float, identity: Identity) -> list[RoutedEvent]:
-    return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+    return [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
 
 
 def _relayed_within(routed: Sequence[RoutedEvent], config: Config) -> float:
@@ -443,5 +434,5 @@ def _addressed(path: str, config: Config) -> tuple[bool, Chatbot | None]:
     if path == "/webhook":
         return True, None
     start, _, name = path.rpartition("/")
-    chatbot = config.chatbot(name) if start == "/webhooks" else None
+    chatbot = config.chatbots.get(name) if start == "/webhooks" else None
     return chatbot is not None, chatbot

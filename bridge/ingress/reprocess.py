@@ -36,8 +36,8 @@ def route_again(
         document = decode(payload)
     except ValueError:
         document = None
-    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbot(event.chatbot)
-    if chatbot and not chatbot.left_out and not chatbot.admits(event.verified_by):
+    chatbot = config.chatbot_by_serial.get(serial_number(document) or "") or config.chatbots.get(event.chatbot or "")
+    if chatbot and not chatbot.admits(event.verified_by):
         raise ConflictError(f"event {event.id}: stays unrecognised: {_why_not_admitted(event, chatbot)}")
     verified = Verified(payload, document, Form(event.form), chatbot.name if chatbot else None, event.verified_by)
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
@@ -87,7 +87,7 @@ def release_request(
 
 def check_chatbots_of(request: int, quarantined: QuarantinedRequest, config: Config, only: AbstractSet[str]) -> None:
     """Raise ConflictError if a refused request names another chatbot than `only` these."""
-    named = read_claim(quarantined.body, config.chatbot(quarantined.chatbot), config).chatbots
+    named = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config).chatbots
     _check_names(f"request {request}", [each.name for each in named], only)
 
 
@@ -95,7 +95,7 @@ def _verified(
     request: int, quarantined: QuarantinedRequest, config: Config, identity: Identity, *, any_age: bool
 ) -> list[RoutedEvent]:
     now = quarantined.received_at
-    claim = read_claim(quarantined.body, config.chatbot(quarantined.chatbot), config)
+    claim = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config)
     try:
         verified = verify(claim, [quarantined.signature], now, config, any_age=any_age)
     except SignatureError as error:
@@ -103,7 +103,7 @@ def _verified(
         if error.code is SignatureFault.STALE:
             correct = "release it with --any-age: its key matches. First make sure that a clock was wrong"
         raise ConflictError(f"request {request}: stays in quarantine: {error}. If it is a lead, {correct}") from error
-    return [route(each, config.chatbot(each.chatbot), now, identity) for each in verified]
+    return [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
 
 
 def _check_chatbots(what: str, routed: Sequence[RoutedEvent], only: AbstractSet[str] | None) -> None:

@@ -31,7 +31,6 @@ def route(verified: Verified, chatbot: Chatbot | None, now: float, identity: Ide
     if (
         fields is None
         or chatbot is None
-        or chatbot.left_out
         or (kind := fields["Type"]) not in EVENT_TYPES
         or serial_number(document) not in chatbot.serial_numbers
     ):
@@ -83,8 +82,6 @@ def why_unrecognised(document: object, chatbot: Chatbot | None) -> str:
         return "it has no SerialNumber"
     if chatbot is None or serial not in chatbot.serial_numbers:
         return f"no chatbot has its SerialNumber {serial}; if it is one of yours, put it into the configuration"
-    if chatbot.left_out:
-        return f"the file of its chatbot {chatbot.name} has errors and is left out: fix {chatbot.left_out}, then replay"
     return f"its Type is none of {', '.join(EVENT_TYPES)}, or one of its fields is not a plain value"
 
 

@@ -20,8 +20,8 @@ class UnmappableError(Exception):
         self.detail = detail
 
 
-class LeftOutError(Exception):
-    """Error for a delivery whose chatbot's file is left out because of its errors: the delivery waits."""
+class NotConfiguredError(Exception):
+    """Error for a delivery whose chatbot or route the configuration does not name: the delivery waits for the name."""
 
 
 def build_record(
@@ -36,7 +36,7 @@ def build_record(
 
     Raises:
         UnmappableError: There is no record; the delivery becomes a dead letter.
-        LeftOutError: Raised by `chatbots`; the delivery waits.
+        NotConfiguredError: The configuration does not name its chatbot or its route.
     """
     chatbot = _chatbot(delivery, chatbots)
     route = _route(delivery, chatbot)
@@ -79,10 +79,7 @@ def record_id(event_id: str, route: str) -> str:
 def _chatbot(delivery: Delivery, chatbots: Callable[[str], Chatbot | None]) -> Chatbot:
     chatbot = chatbots(delivery.chatbot)
     if chatbot is None:
-        raise UnmappableError(
-            Reason.UNROUTED,
-            f"chatbot {delivery.chatbot} is missing from the configuration; restore it and replay, or discard",
-        )
+        raise NotConfiguredError(f"chatbot {delivery.chatbot} is not in the configuration")
     return chatbot
 
 
@@ -100,7 +97,4 @@ def _route(delivery: Delivery, chatbot: Chatbot) -> Route:
     for route in chatbot.routes:
         if route.name == delivery.route:
             return route
-    raise UnmappableError(
-        Reason.UNROUTED,
-        f"chatbot {delivery.chatbot} no longer has the route {delivery.route}; restore it and replay, or discard",
-    )
+    raise NotConfiguredError(f"chatbot {delivery.chatbot} has no route {delivery.route}")

@@ -14,7 +14,7 @@ from bridge.config.model import Config, Destination
 from bridge.event import EVENT_FIELDS, decode, fields_of
 from bridge.mapping.budget import Budget, spending
 from bridge.mapping.mapping import FieldTrace
-from bridge.mapping.record import UnmappableError, build_record
+from bridge.mapping.record import NotConfiguredError, UnmappableError, build_record
 from bridge.operations.event_dry_run import json_text, preview_request, value_text
 from bridge.operations.masking import mask_values
 from bridge.store.interface import Delivery
@@ -142,6 +142,8 @@ def dry_run(
             record = build_record(delivery, config.chatbots.get, traces)
         except UnmappableError as error:
             return DryRun(problem=error.detail if reveal else _NO_RECORD)
+        except NotConfiguredError as error:
+            return DryRun(problem=str(error))
         fields = allowance.facts(record.fields if reveal else mask_values(record.fields))
         known = config.destinations.get(destination)
         if known is None:

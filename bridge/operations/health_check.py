@@ -125,8 +125,7 @@ def leads(connection: Connection, config: Config, now: float) -> Iterator[Health
         severity = Severity.WARNING if each.key.rule == Rule.WARNED else Severity.ERROR
         yield HealthFinding("leads", severity, f"{each.subject}: {each.detail}")
     for lane in lanes:
-        # A file that is left out because of its errors may have the destination.
-        if lane.pending and not lane.configured and not config.left_out:
+        if lane.pending and not lane.configured:
             yield HealthFinding("leads", Severity.WARNING, f"{lane.name}: {lane.why()}: {removal_remedy(lane.name)}")
         elif lane.configured and lane.pause and lane.pause.by == "operator":
             message = f"{lane.name}: paused by an operator; end it with `leadbridge lanes resume {lane.name}`"
@@ -171,20 +170,13 @@ def bridge(address: ListenAddress) -> HealthFinding:
 
 
 def _unused(answer: bytes) -> str:
-    """Return a sentence about files on disk that are not in use, from the answer of `/readyz`; empty without any."""
+    """Return a sentence about files with errors, from the answer of `/readyz`; empty without any."""
     try:
-        document = json.loads(answer)
+        count = int(json.loads(answer).get("files_with_errors", 0))
     except ValueError:
         return ""
-    held, left_out = (int(document.get(name, 0)) for name in ("changes_held", "files_left_out"))
-    parts = []
-    if held:
-        files = f"{held} change{'' if held == 1 else 's'} of the configuration {'is' if held == 1 else 'are'} held"
-        parts.append(f"{files}: confirm with SIGHUP, or put back the files")
-    if left_out:
-        files = f"{left_out} file{' is' if left_out == 1 else 's are'} left out"
-        parts.append(f"{files} because of errors: fix them, then replay and release what was kept")
-    return "; ".join(parts)
+    files = f"{count} file{' has' if count == 1 else 's have'} errors"
+    return f"{files}: run `leadbridge check`" if count else ""
 
 
 def webhook(url: str, now: float) -> Iterator[HealthFinding]:

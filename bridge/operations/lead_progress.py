@@ -48,7 +48,7 @@ def delivery_answer(
     *,
     failing_since: float | None = None,
     behind: bool = False,
-    left_out: bool = False,
+    unnamed: bool = False,
 ) -> DeliveryAnswer:
     """Return where a delivery is, why, and what happens next. Pure.
 
@@ -58,7 +58,7 @@ def delivery_answer(
         now: The time. A next try in the past is not named: the delivery waits for its turn.
         failing_since: Time of the delivery's first failure in a row.
         behind: True if an earlier delivery of the same person to the same destination is still pending.
-        left_out: True if the file of its chatbot is left out because of its mistakes.
+        unnamed: True if the configuration does not name its chatbot or its route.
     """
     name, lane = delivery.destination, lanes.get(delivery.destination)
     removed = lane is None or lane.state is LaneStatus.REMOVED
@@ -79,9 +79,8 @@ def delivery_answer(
         case DeliveryState.PENDING if removed or lane is None:
             return DeliveryAnswer(f"Not in {name}. {_removed(delivery)}", "bad")
         case DeliveryState.PENDING:
-            if left_out:
-                why = "the file of its chatbot has a mistake. It goes on when the file is correct"
-                return DeliveryAnswer(f"Not in {name} yet: {why}.", "wait")
+            if unnamed:
+                return DeliveryAnswer(f"Not in {name}. {_unnamed(delivery)}", "bad")
             return _waiting_answer(delivery, lane, now, failing_since, behind=behind)
 
 
@@ -90,6 +89,14 @@ def _removed(delivery: DeliveryRow) -> str:
     return (
         f"{delivery.destination} is no longer configured. Add it to the configuration again, move this delivery to "
         f"another route (leadbridge deliveries move {delivery.id} --to ROUTE), or discard it."
+    )
+
+
+def _unnamed(delivery: DeliveryRow) -> str:
+    """Return what a person can do about a chatbot or route that the configuration does not name."""
+    return (
+        f"Its chatbot or its route {delivery.route} is no longer configured. It goes on when the name returns; or move "
+        f"it to another route (leadbridge deliveries move {delivery.id} --to ROUTE), or discard it."
     )
 
 

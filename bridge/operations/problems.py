@@ -112,7 +112,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Mistakes in the configuration on disk, or changes that are held."""
+    """Mistakes in the files of the configuration."""
 
     title: str
     text: str

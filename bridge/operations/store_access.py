@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from bridge.config import Config
+from bridge.config import Config, StoreSettings
 from bridge.errors import OperatorError
 from bridge.operations.audit import Entry
 from bridge.store import audit_log, rotation, secrets
+from bridge.store.config_texts import read_config_texts
 from bridge.store.driver import Driver
 from bridge.store.preparation import HEAD, driver_for, revision, spool_driver
 from bridge.store.sqlite import SqliteDriver
@@ -65,6 +66,15 @@ def open_store(config: Config) -> OpenStore:
     with opened.reading() as connection:
         rotation.first_key_listed(connection)
     return opened
+
+
+def good_texts(settings: StoreSettings) -> dict[str, bytes]:
+    """Read the last good texts of the configuration; see `bridge.config.reload.GoodTexts`."""
+    driver = driver_for(settings.url, settings.encryption_keys)
+    if (isinstance(driver, SqliteDriver) and not driver.path.exists()) or revision(driver.engine()) != HEAD:
+        return {}
+    with OpenStore(driver).reading() as connection:
+        return read_config_texts(connection)
 
 
 class AuditCount:

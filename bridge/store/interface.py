@@ -168,10 +168,11 @@ class Membership:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class QuarantinedRequest:
-    """A request with a bad signature that names a configured chatbot."""
+    """A request with a bad signature that names a configured chatbot, or that came while a file was left out."""
 
     received_at: float
     chatbot: str
+    """Name of the chatbot, or of the file that is left out."""
     signature: str
     """The signature header as received, so that it can be verified again after the key is corrected."""
     body: bytes

@@ -17,8 +17,6 @@ from bridge.store.queries import in_state
 from bridge.store.schema import deliveries, events, lanes, pauses
 from bridge.store.transaction import read_once
 
-ACTIVE_LOOKED_AT = 50_000
-"""Number of newest events that are searched for those of a chatbot. No index serves this query."""
 BEHIND_LOOKED_AT = 1_000
 """Number of pending deliveries that are searched for an earlier one of the same person."""
 REMOVED = "no longer configured"
@@ -97,29 +95,6 @@ def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> 
         )
         for name in sorted({*configured, *rows, *pending, *dead})
     ]
-
-
-def active_chatbots(connection: Connection, chatbots: Sequence[str]) -> frozenset[str]:
-    """Return the chatbots with events among the last `ACTIVE_LOOKED_AT`."""
-    last = select(events.c.chatbot).order_by(events.c.seq.desc()).limit(ACTIVE_LOOKED_AT).subquery()
-    found = connection.execute(select(last.c.chatbot).where(last.c.chatbot.in_(chatbots)).distinct())
-    return frozenset(found.scalars())
-
-
-def has_pending(connection: Connection, chatbot: str, route: str, destination: str) -> bool:
-    """Return True if a delivery of a chatbot is pending on a route to a destination."""
-    query = (
-        select(deliveries.c.id)
-        .join(events, events.c.seq == deliveries.c.event_seq)
-        .where(
-            deliveries.c.destination == destination,
-            in_state(deliveries.c.state, DeliveryState.PENDING.value),
-            deliveries.c.route == route,
-            events.c.chatbot == chatbot,
-        )
-        .limit(1)
-    )
-    return connection.execute(query).first() is not None
 
 
 def waiting_behind(connection: Connection, ids: Sequence[int], only: AbstractSet[str] | None = None) -> frozenset[int]:

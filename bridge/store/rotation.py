@@ -48,6 +48,7 @@ from bridge.store.encryption import (
 from bridge.store.erasure import ERASED
 from bridge.store.schema import (
     attempts,
+    config_texts,
     deliveries,
     events,
     exchanges,
@@ -123,6 +124,7 @@ ENCRYPTED_TABLES: Final = (
         quarantine,
     ),
     EncryptedTable(secrets, (secrets.c.value,), (secrets.c.destination, secrets.c.name), secrets),
+    EncryptedTable(config_texts, (config_texts.c.text,), (config_texts.c.file,), config_texts),
     EncryptedTable(installation, (installation.c.value,), (installation.c.name,), installation),
 )
 

@@ -321,6 +321,15 @@ installation = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+config_texts = Table(
+    "config_texts",
+    metadata,
+    # Absolute path of a file of the configuration.
+    Column("file", String, primary_key=True),
+    # Its last text without errors, as it was read.
+    Column("text", LargeBinary, nullable=False),
+)
+
 acknowledgements = Table(
     "acknowledgements",
     metadata,

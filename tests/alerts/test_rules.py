@@ -198,9 +198,9 @@ def test_a_quota_that_is_nearly_used(quota: Quota, reported: bool) -> None:
 
 
 def test_the_configuration_and_the_store() -> None:
-    first, second = texts(seen(store_commits=False, problems=2))
+    first, second = texts(seen(store_commits=False, faults=["acme.yaml", "b.yaml"]))
     assert "cannot commit" in first
-    assert "2 problems" in second
+    assert "acme.yaml and b.yaml" in second or "acme.yaml, b.yaml" in second
 
 
 MIB = 1024**2

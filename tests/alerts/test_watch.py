@@ -22,7 +22,7 @@ from bridge.alerts.notifier import CALM_SECONDS, Notification
 from bridge.alerts.targets import FIRST_WAIT, KEPT_LIMIT, Outbox, send_notifications
 from bridge.alerts.watch import Watch
 from bridge.app import running
-from bridge.config.model import AlertSettings
+from bridge.config.model import AlertSettings, FileFault
 from bridge.config.reload import load_files
 from bridge.delivery import retry
 from bridge.delivery.clock import LaneClock
@@ -310,20 +310,22 @@ async def test_refused_requests_a_quota_and_the_configuration(alone: Place, targ
         alone.watch.received("", "mismatch")
         alone.watch.received("acme", "accepted")
     alone.connector.quota = [Quota("daily", 1000, 10, NOW + 1800)]
-    alone.watch.reloaded(1)
+    alone.config = replace(alone.config, faults=(FileFault("acme.yaml", (), in_use=True),))
+    alone.watch.reloaded()
     await alone.look()
     assert len(target.taken) == 1
     assert [line.partition(": ")[0] for line in target.lines] == [
-        "the configuration on disk is broken",
+        "files of the configuration have errors",
         "crm",
         "acme",
     ]
-    alone.watch.reloaded(0)
+    alone.config = replace(alone.config, faults=())
+    alone.watch.reloaded()
     await alone.look(601, CALM_SECONDS)
     # Of the quota nothing new has been heard.
     assert sorted(target.lines[3:]) == [
         "over: acme: requests are refused",
-        "over: the configuration on disk is broken",
+        "over: files of the configuration have errors",
     ]
 
 
@@ -396,10 +398,10 @@ async def test_a_fault_in_one_look_does_not_end_the_watch(alone: Place, target: 
     alone.watch.check = look  # type: ignore[method-assign]  # the loop around it is what is tested
     running = asyncio.create_task(alone.watch.run())
     await asyncio.sleep(0)
-    alone.watch.reloaded(0)
+    alone.watch.reloaded()
     while not looked.is_set():
         await asyncio.sleep(0)
-        alone.watch.reloaded(0)
+        alone.watch.reloaded()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

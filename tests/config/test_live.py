@@ -8,13 +8,15 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from sqlalchemy import select
 
 from bridge import app
-from bridge.config.reload import load_files
+from bridge.config.reload import load_files, load_for_use
 from bridge.ingress.signature import sign
-from bridge.store import commands
-from bridge.store.interface import Pause
+from bridge.operations.store_access import good_texts
+from bridge.store.interface import DeliveryState
 from bridge.store.preparation import driver_for
+from bridge.store.schema import deliveries
 from connectors.testing import Fault, Sandbox
 from tests.building import KEY, NOW, SERIAL, Clock, lead
 
@@ -197,26 +199,51 @@ async def test_queued_deliveries_are_mapped_as_the_configuration_in_use_says(sit
     assert site.crm.records[1].fields["name"] == "García"
 
 
-async def test_a_destination_that_deliveries_wait_for_cannot_be_removed(site: Site) -> None:
-    site.write("dead-end", "destinations: {dead: {connector: http, url: 'http://127.0.0.1:9/', allow_private: true}}\n")
+async def test_deliveries_of_a_route_and_a_destination_that_are_gone_wait_for_the_names(site: Site) -> None:
+    site.destination("dead")
     site.chatbot("dead")
     await site.reloads()
-    assert site.bridge
-    lanes, engine = site.bridge.lanes, driver_for(site.bridge.configuration().store.url).engine()
-    with engine.begin() as connection:
-        # Else its lane would find that the route has gone, and nothing would wait any more.
-        commands.pause_lane(connection, "dead", Pause("operator", "operator"))
-    await site.until(lambda: "dead" in lanes.running and lanes.running["dead"].pause == Pause("operator", "operator"))
+    site.crm.faults.share(Fault.answers(503), 1.0)
     await site.send()
+    await site.until(lambda: site.crm.ledger != [])
     site.chatbot("crm")
-    (site.folder / "dead-end.yaml").unlink()
-    # One for the chatbot's route, one for the destination.
-    await site.reloads(problems=2)
-    assert set(site.bridge.configuration().destinations) == {"crm", "dead"}
-    with engine.begin() as connection:
-        commands.discard(connection, [1], NOW)
+    (site.folder / "dead.yaml").unlink()
     await site.reloads()
+    assert site.bridge
     assert set(site.bridge.configuration().destinations) == {"crm"}
+    site.crm.faults.clear()
+    # A delivery to the other destination shows that the lanes work.
+    await site.send(Email="second@example.com")
+    await site.until(lambda: len(site.crm.records) == 1)
+    engine = driver_for(site.bridge.configuration().store.url).engine()
+    with engine.connect() as connection:
+        assert connection.execute(select(deliveries.c.destination, deliveries.c.state)).all() == [
+            ("dead", DeliveryState.PENDING.value),
+            ("crm", DeliveryState.DELIVERED.value),
+        ]
+    site.destination("dead")
+    site.chatbot("dead")
+    await site.until(lambda: len(site.crm.records) == 2)
+
+
+async def test_the_last_good_text_outlives_a_restart(site: Site) -> None:
+    site.write("acme", "chatbots: {acme: {serial_number: x")
+    site.write("other", "chatbots: {other: {serial_number: other, signing_keys: [a-good-key-for-the-other]}}\n")
+    await site.reloads(problems=1)
+    assert site.bridge
+    store = site.bridge.configuration().store
+
+    def texts() -> dict[str, bytes]:
+        return {Path(name).stem: text for name, text in good_texts(store).items()}
+
+    await site.until(lambda: "other" in texts())
+    assert b"a-good-key-for-the-other" in texts()["other"]
+    config, _ = load_for_use(site.folder, {}, good_texts)
+    assert set(config.chatbots) == {"acme", "other"}
+    assert [(Path(each.file).stem, each.in_use) for each in config.faults] == [("acme", True)]
+    (site.folder / "acme.yaml").unlink()
+    await site.reloads()
+    await site.until(lambda: "acme" not in texts())
 
 
 @pytest.mark.parametrize("reloads", [8, pytest.param(100, marks=pytest.mark.thorough)])
@@ -253,26 +280,3 @@ async def test_a_reload_storm_under_load_loses_nothing(site: Site, reloads: int)
     await site.until(lambda: len(site.crm.records) == sent + 1)
     last = next(record for record in site.crm.records if record.fields["email"] == "last@example.com")
     assert last.fields["name"] == "www.example.com"
-
-
-async def test_a_preset_that_loses_a_route_is_held_in_its_own_file(site: Site) -> None:
-    def preset(*to: str) -> None:
-        routes = ", ".join(f"{{to: {each}, fields: {{email: Email}}}}" for each in to)
-        site.write(
-            "common", f"presets:\n  chatbots:\n    all: {{signing_keys: [{KEY.decode()}], routes: [{routes}]}}\n"
-        )
-
-    site.destination("archive")
-    preset("crm", "archive")
-    site.write("acme", f"chatbots:\n  acme: {{use: all, serial_number: {SERIAL}}}\n")
-    await site.reloads()
-    await site.send()
-    await site.until(lambda: len(site.crm.records) == 1)
-    preset("crm")
-    await site.reloads(problems=2)
-    assert site.bridge
-    assert {Path(each.file).name for each in site.bridge.configuration().held} == {"acme.yaml", "common.yaml"}
-    assert len(site.bridge.configuration().chatbots["acme"].routes) == 2
-    site.bridge.configuration.confirm()
-    await site.until(lambda: site.bridge is not None and not site.bridge.configuration().held)
-    assert len(site.bridge.configuration().chatbots["acme"].routes) == 1

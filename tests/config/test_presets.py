@@ -8,7 +8,7 @@ import pytest
 from bridge.config import Config, ConfigError, load
 from bridge.config.diagnostics import Findings
 from bridge.config.load import load_placed
-from bridge.config.reload import defining_files, load_files, load_tolerant, reload
+from bridge.config.reload import load_files, load_for_use, reload
 from bridge.config.yaml_reader import read_yaml
 
 KEY = "a-signing-key-of-good-length"
@@ -242,19 +242,19 @@ def test_a_changed_preset_changes_its_users_and_a_broken_one_stays_as_it_was(fol
     config, files = load_files(folder, {})
     before = config.destinations["client-03-crm"]
     (folder / "00-common.yaml").write_text(COMMON.replace("name: FirstName", "name: LastName"))
-    changed = reload(config, files)
-    assert changed.problems == ()
+    config, files = reload(config, files)
+    assert config.faults == ()
     values = {"Email": "a@b.co", "LastName": "B", "FirstName": "A"}
-    names = {chatbot.routes[0].mapping.apply(values)["name"] for chatbot in changed.config.chatbots.values()}
-    assert (names, len(changed.config.chatbots)) == ({"B"}, 40)
-    assert changed.config.destinations["client-03-crm"] is before
+    names = {chatbot.routes[0].mapping.apply(values)["name"] for chatbot in config.chatbots.values()}
+    assert (names, len(config.chatbots)) == ({"B"}, 40)
+    assert config.destinations["client-03-crm"] is before
     (folder / "00-common.yaml").write_text(COMMON.replace("timeout: 10s", "timeout: 1m"))
-    slow = reload(changed.config, changed.files)
-    assert {each.timeout for each in slow.config.destinations.values()} == {60}
+    config, files = reload(config, files)
+    assert {each.timeout for each in config.destinations.values()} == {60}
     (folder / "00-common.yaml").write_text(COMMON.replace("name: FirstName", "name: FristName"))
-    broken = reload(slow.config, slow.files)
-    assert [each.file for each in broken.problems] == [str(folder / "00-common.yaml")]
-    assert broken.config.chatbots.keys() == slow.config.chatbots.keys()
+    broken, _ = reload(config, files)
+    assert [each.file for each in broken.faults] == [str(folder / "00-common.yaml")]
+    assert broken.chatbots.keys() == config.chatbots.keys()
 
 
 def test_one_client_that_misuses_a_preset_does_not_hold_up_the_others(folder: Path) -> None:
@@ -262,21 +262,8 @@ def test_one_client_that_misuses_a_preset_does_not_hold_up_the_others(folder: Pa
     file = folder / "client-07.yaml"
     file.write_text(file.read_text().replace("use: http", "use: http, connector: hubspot"))
     (folder / "client-08.yaml").write_text(client("client-08", "use: leads, fields: {phone: PhoneNumber}"))
-    made = reload(config, files)
-    assert made.kept == (file,)
-    assert "phone" in made.config.chatbots["client-08"].routes[0].mapping.names
-    assert [each.file for each in load_tolerant(folder, {})[0].left_out] == [str(file)]
-
-
-def test_the_files_that_a_chatbot_depends_on_include_its_presets(folder: Path) -> None:
-    files = load_files(folder, {})[1]
-    assert defining_files(files, "chatbots", "client-01") == [folder / "client-01.yaml", folder / "00-common.yaml"]
-    assert defining_files(files, "destinations", "nothing") == []
-
-
-def test_a_file_that_is_left_out_knows_the_keys_of_its_presets(folder: Path) -> None:
-    (folder / "client-07.yaml").write_text(client("client-07", "use: nothing"))
-    config, _ = load_tolerant(folder, {})
-    chatbot = config.chatbot_by_serial["serial-of-client-07"]
-    assert (chatbot.signing_keys, chatbot.routes) == ((KEY.encode(),), ())
-    assert chatbot.left_out == str(folder / "client-07.yaml")
+    made, _ = reload(config, files)
+    assert [(each.file, each.in_use) for each in made.faults] == [(str(file), True)]
+    assert "phone" in made.chatbots["client-08"].routes[0].mapping.names
+    started, _ = load_for_use(folder, {}, lambda _: {})
+    assert [(each.file, each.in_use) for each in started.faults] == [(str(file), False)]

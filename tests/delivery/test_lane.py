@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from bridge.config.model import RateLimit
+from bridge.config.model import Chatbot, RateLimit
 from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.clock import LaneClock
@@ -411,13 +411,30 @@ async def test_another_chatbot_of_the_same_name_takes_only_what_its_key_has_veri
     assert "chatbot acme is a different one now" in row.detail
 
 
-async def test_a_route_that_is_gone_makes_a_dead_letter_that_says_so(rig: Callable[..., Rig]) -> None:
+async def test_a_delivery_whose_chatbot_or_route_is_gone_waits_for_the_name(rig: Callable[..., Rig]) -> None:
     lane = rig()
-    lane.bots.clear()
+    asked = 0
+
+    class Bots(dict[str, Chatbot]):
+        def get(self, name: str, default: Any = None) -> Any:
+            nonlocal asked
+            asked += 1
+            return super().get(name, default)
+
+    named, lane.bots = lane.bots, Bots()
     await lane.start()
-    await lane.accept()
-    await lane.until(lambda: lane.states() == ["dead"])
-    assert lane.rows()[0].reason == "unrouted"
+    assert lane.lane
+    for number, gone in enumerate(({}, {"acme": chatbot("acme", route("other"))}), 1):
+        lane.bots.clear()
+        lane.bots.update(gone)
+        before = asked
+        await lane.accept(Email=f"{number}@example.com")
+        await lane.until(lambda before=before: asked > before)  # type: ignore[misc]  # its default is the bool's
+        await asyncio.sleep(0)
+        assert lane.states() == ["pending"] * number
+    lane.bots.update(named)
+    lane.lane.change()
+    await lane.until(lambda: lane.states() == ["delivered", "delivered"])
 
 
 async def test_stop_finishes_what_is_on_its_way_and_begins_no_more(rig: Callable[..., Rig]) -> None:

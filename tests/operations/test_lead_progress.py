@@ -124,12 +124,12 @@ def test_the_sentence_says_since_when(
     assert (answer.since, answer.is_held) == (since, is_held)
 
 
-def test_a_lead_waits_for_an_earlier_one_of_the_same_person_and_for_its_chatbots_file() -> None:
+def test_a_lead_waits_for_an_earlier_one_of_the_same_person_and_for_the_name_of_its_route() -> None:
     assert delivery_answer(delivery(), lanes(), NOW, behind=True).text == (
         "Not in crm yet: an earlier lead of the same person goes first."
     )
-    assert delivery_answer(delivery(), lanes(), NOW, left_out=True).text == (
-        "Not in crm yet: the file of its chatbot has a mistake. It goes on when the file is correct."
+    assert delivery_answer(delivery(), lanes(), NOW, unnamed=True).text.startswith(
+        "Not in crm. Its chatbot or its route crm is no longer configured. It goes on when the name returns; or move it"
     )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, LargeBinary, select, update
 
 from bridge.errors import OperatorError
 from bridge.store import commands, rotation
+from bridge.store.config_texts import write_config_texts
 from bridge.store.driver import Driver
 from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, attach_keys
 from bridge.store.exchanges import exchanges_of
@@ -47,6 +48,7 @@ async def fill(driver: Driver, keys: KeyRing) -> None:
     await store.pause(held, Pause("lane", "auth", SAID, NOW + 60), NOW)
     await store.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=2", SAID.encode()), IDENTITY)
     await store.change(lambda c: write_secret(c, "crm", "refresh_token", SAID, NOW))
+    await store.change(lambda c: write_config_texts(c, {"/etc/leadbridge/acme.yaml": SAID.encode()}, []))
     await store.close()
 
 

@@ -106,7 +106,8 @@ class LeadPages:
         read = partial(_read, event_id=event_id, destinations=list(config.destinations), now=now, audience=shown_to)
         found = await self._api.query_threads.ask(read)
         event, row = found.event, found.event.row
-        left_out = row.chatbot is not None and config.may_be_left_out(row.chatbot)
+        chatbot = config.chatbots.get(row.chatbot or "")
+        routes = {each.name for each in chatbot.routes} if chatbot else set[str]()
         answers = [
             lead_progress.delivery_answer(
                 each.row,
@@ -114,7 +115,7 @@ class LeadPages:
                 now,
                 failing_since=each.failing_since,
                 behind=each.row.id in found.behind,
-                left_out=left_out,
+                unnamed=each.row.route not in routes,
             )
             for each in found.stories
         ]

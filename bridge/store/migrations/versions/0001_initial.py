@@ -48,6 +48,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
     )
     op.create_table(
+        "config_texts",
+        sa.Column("file", sa.String(), nullable=False),
+        sa.Column("text", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("file", name=op.f("pk_config_texts")),
+    )
+    op.create_table(
         "contact_tombstones",
         sa.Column("contact", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("before", sa.Double(), nullable=False),
