@@ -13,6 +13,8 @@ import pytest
 from tests.browser import scene
 from tests.browser.agency import USERS, prepare, serving, visiting
 
+PAGE_BYTES = 40 * 1024
+
 
 def faults(texts: Mapping[str, str], folder: Path) -> list[str]:
     """Return what the checker says of the pages."""
@@ -47,3 +49,15 @@ async def test_every_page_is_valid(tmp_path: Path, leads: int) -> None:
                 texts["/static/icon.svg"] = (await visit.read("/static/icon.svg"))[1]
     assert len(texts) > 100
     assert not (found := faults(texts, tmp_path / "pages")), "\n".join(found)
+
+
+async def test_no_page_is_larger_than_40_kb(tmp_path: Path) -> None:
+    async with serving(tmp_path, leads=scene.LEADS) as agency:
+        known = await prepare(agency)
+        sizes: dict[str, int] = {}
+        for user, token in USERS.items():
+            async with visiting(agency, token) as visit:
+                async for name, text in visit.pages(known, agency):
+                    sizes[f"{user}, {name}"] = len(text.encode())
+    assert len(sizes) > 100
+    assert not {name: size for name, size in sizes.items() if size > PAGE_BYTES}

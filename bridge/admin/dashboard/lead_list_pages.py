@@ -28,6 +28,8 @@ from bridge.store.commands import IDS_LIMIT, BulkAction
 from bridge.store.interface import PAGE
 
 SELECTION: Final = "/leads/selection"
+ROWS: Final = 40
+"""Leads on one page, so that it stays below 40 KB."""
 
 
 class LeadListPages:
@@ -59,10 +61,10 @@ class LeadListPages:
         search = self._searches.find(caller, fields["search"]) if "search" in fields else None
         chosen = LeadFilter.of({} if search else fields)
         before = parse_fields(request_schemas.EventListRequest, {"before": fields.get("before", "")}).before
-        criteria = self._criteria(caller, search, chosen, before, now)
+        criteria = self._criteria(caller, search, chosen, before, ROWS)
         newest = search is None and before is None
         if "rows" in fields:
-            shown = numbers("rows", fields["rows"], PAGE)
+            shown = numbers("rows", fields["rows"], ROWS)
             page = partial(list_shown, seqs=shown, audience=audience(caller), chatbots=caller.chatbots)
             new = partial(count_new, criteria=criteria, shown=set(shown)) if newest else _none
         else:
@@ -83,7 +85,7 @@ class LeadListPages:
             configured=config.destinations,
             states=STATES,
             periods=PERIODS,
-            limit=PAGE,
+            limit=ROWS,
             now=now,
         )
 
@@ -99,18 +101,18 @@ class LeadListPages:
         """Send the leads of a filter or a search as a file that spreadsheets read as UTF-8."""
         search = self._searches.find(caller, fields["search"]) if fields.get("search") else None
         chosen = LeadFilter.of({} if search else fields)
-        criteria = self._criteria(caller, search, chosen, None, self._clock())
+        criteria = self._criteria(caller, search, chosen, None)
         facts = {"state": chosen.state, "chatbot": chosen.chatbot, "destination": chosen.destination}
         by = {"by": "search"} if search else {}
         parts = self._exports.parts(caller, criteria, {**facts, **by}, reveal=reveal)
         return await send_file(request, _marked(parts))
 
     def _criteria(
-        self, caller: Caller, search: Search | None, chosen: LeadFilter, before: int | None, now: float
+        self, caller: Caller, search: Search | None, chosen: LeadFilter, before: int | None, limit: int = PAGE
     ) -> Criteria:
         if search is None:
-            return chosen.criteria(now, caller.chatbots, before, PAGE)
-        return [replace(each, before=before, chatbots=caller.chatbots) for each in search.criteria]
+            return chosen.criteria(self._clock(), caller.chatbots, before, limit)
+        return [replace(each, before=before, limit=limit, chatbots=caller.chatbots) for each in search.criteria]
 
 
 async def _marked(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -186,6 +188,6 @@ class LeadSelectionPage:
 async def _selected(request: web.Request, form: FormFields) -> list[int]:
     """Return the numbers of the selected leads: all of the page, or those with a check mark."""
     if form.get("all") == "yes":
-        return numbers("rows", form.get("rows", ""), PAGE)
+        return numbers("rows", form.get("rows", ""), ROWS)
     # The form was read before; a name that stands in it several times is in this copy only.
-    return numbers("lead", ".".join(map(str, (await request.post()).getall("lead", []))), PAGE)
+    return numbers("lead", ".".join(map(str, (await request.post()).getall("lead", []))), ROWS)
