@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import orjson
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from bridge import log
 
@@ -40,3 +41,20 @@ def test_an_exception_is_written_without_its_message_and_without_variables(lines
     assert written["exception"] == "ValueError"
     assert "test_log.py" in written["at"][-1]
     assert b"a-secret" not in lines.getvalue()
+
+
+def test_the_short_way_of_a_line_writes_what_the_usual_way_writes(lines: io.BytesIO) -> None:
+    entry = {"chatbot": 'ac"me', "name": "Zoë", "bytes": 5}
+    log.info_logger()("received", **entry)
+    structlog.get_logger().info("received", **entry)
+    short, usual = (orjson.loads(line) for line in lines.getvalue().splitlines())
+    assert short.pop("timestamp")[:10] == usual.pop("timestamp")[:10]
+    assert short == usual == {**entry, "event": "received", "level": "info"}
+
+
+@pytest.mark.usefixtures("lines")
+def test_the_short_way_leaves_its_entries_to_a_test() -> None:
+    info = log.info_logger()
+    with capture_logs() as logged:
+        info("received", bytes=5)
+    assert logged == [{"event": "received", "bytes": 5, "log_level": "info"}]

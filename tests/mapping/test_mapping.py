@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.event import EVENT_FIELDS, Event, EventState, Form, restore
+from bridge.mapping import budget
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_form import FieldForm
 from bridge.mapping.mapping import (
@@ -17,6 +18,7 @@ from bridge.mapping.mapping import (
     EVENT_NAMES,
     FieldMapping,
     FieldsError,
+    FieldTrace,
     MappingError,
     compile_mapping,
     event_variables,
@@ -362,3 +364,36 @@ def test_a_mapping_costs_microseconds() -> None:
             mapping.apply(found)
         times.append((time.thread_time() - started) / 500)
     assert min(times) < 50e-6  # some 8 µs on an idle machine
+
+
+def test_the_explanation_comes_from_the_pass_that_makes_the_record() -> None:
+    calls: list[str] = []
+
+    def note(value: str) -> str:
+        calls.append(value)
+        return value
+
+    mine = {**BUILTIN, "mine": Transform("mine", "Mine.", lambda: note)}
+    fields = {
+        "needed": {"from": "LastName", "required": True},
+        "name": {"from": "FirstName", "transform": ["mine"]},
+        "second": {"value": "\ud83d", "required": True},
+    }
+    mapping, traces = compiled(fields, mine), list[FieldTrace]()
+    with pytest.raises(MappingError) as caught:
+        mapping.apply(event_variables(event()), traces)
+    assert calls == ["David"]
+    assert [(each.field, each.value, each.error) for each in traces] == [
+        ("needed", None, caught.value.message),
+        ("name", "David", None),
+        ("second", "\ufffd", None),
+    ]
+
+
+def test_a_record_that_is_too_long_is_explained_too() -> None:
+    limit = budget.FIELD_TEXT
+    fields = {"a": "Content", "b": "Content", "c": "Content", "d": "SessionID"}
+    found, traces = event_variables(event({**FIELDS, "Content": "x" * (limit - 1)})), list[FieldTrace]()
+    with pytest.raises(MappingError, match="the record with this field is longer"):
+        compiled(fields).apply(found, traces)
+    assert [each.error is None for each in traces] == [True, True, False, True]

@@ -121,43 +121,15 @@ class JinjaExpressions:
             return None
 
     def _compile_template(self, source: str, names: frozenset[str] | None) -> CompiledTemplate:
-        sandbox = self._sandbox
-        tree = self._checked(sandbox, source, None, names)
+        tree = self._checked(self._sandbox, source, None, names)
         join = join_pieces if tree.find(nodes.For) or _outputs(tree) > _FEW else join_few_pieces
-        takes_steps = any(tree.find_all(_COSTLY))
-        root, lines = _load(sandbox, tree)
-
-        def render(values: Mapping[str, Any]) -> str:
-            try:
-                if not takes_steps or budget_in_force():
-                    text = join(root(RenderContext(values, sandbox)))
-                else:
-                    with spending(Budget()):
-                        text = join(root(RenderContext(values, sandbox)))
-            except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
-                raise _failure(error, root, lines) from None
-            return text if text.isascii() else str(encodable(text))  # a literal may be half an emoji
-
-        return render
+        return _function(self._sandbox, tree, lambda pieces: encodable(join(pieces)))  # a literal may be half an emoji
 
     def _compile_expression(self, source: str, names: frozenset[str] | None) -> CompiledExpression:
-        sandbox = self._bare_sandbox
         if not source.strip():
             raise ExpressionError('is empty: write an expression such as `Type == "Lead"`')
-        tree = self._checked(sandbox, source, BARE, names)
-        takes_steps = any(tree.find_all(_COSTLY))
-        root, lines = _load(sandbox, tree)
-
-        def evaluate(values: Mapping[str, Any]) -> Any:
-            try:
-                if not takes_steps or budget_in_force():
-                    return _result(next(root(RenderContext(values, sandbox))))
-                with spending(Budget()):
-                    return _result(next(root(RenderContext(values, sandbox))))
-            except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
-                raise _failure(error, root, lines) from None
-
-        return evaluate
+        tree = self._checked(self._bare_sandbox, source, BARE, names)
+        return _function(self._bare_sandbox, tree, lambda pieces: _result(next(pieces)))
 
     def _checked(
         self, sandbox: ExpressionSandbox, source: str, state: str | None, names: frozenset[str] | None
@@ -171,6 +143,25 @@ class JinjaExpressions:
         except (RecursionError, ValueError) as error:
             raise _readable(error) from None
         return tree
+
+
+def _function(
+    sandbox: ExpressionSandbox, tree: nodes.Template, finish: Callable[[Iterator[Any]], Any]
+) -> Callable[[Mapping[str, Any]], Any]:
+    """Return the function of a checked tree; `finish` makes the result of the pieces that Jinja's code yields."""
+    takes_steps = any(tree.find_all(_COSTLY))
+    root, lines = _load(sandbox, tree)
+
+    def compute(values: Mapping[str, Any]) -> Any:
+        try:
+            if not takes_steps or budget_in_force():
+                return finish(root(RenderContext(values, sandbox)))
+            with spending(Budget()):
+                return finish(root(RenderContext(values, sandbox)))
+        except Exception as error:  # noqa: BLE001 - whatever the values make of it is the expression's failure
+            raise _failure(error, root, lines) from None
+
+    return compute
 
 
 def _outputs(tree: nodes.Template) -> int:
