@@ -67,13 +67,19 @@ class AuditLog:
         return await self.keep(Entry(caller.who(), action, subject, subject_id, count, facts))
 
     async def passed(
-        self, caller: Caller, action: Action, subject: Subject | None = None, subject_id: str | None = None
+        self,
+        caller: Caller,
+        action: Action,
+        subject: Subject | None = None,
+        subject_id: str | None = None,
+        count: int | None = None,
     ) -> None:
         """Record an action that a store in trouble must not stop, as a login; then only the log has it."""
         try:
-            await self.note(caller, action, subject, subject_id)
+            await self.note(caller, action, subject, subject_id, count)
         except StoreUnavailableError as error:
-            log.warning("audit_not_kept", error=str(error), **Entry(caller.who(), action, subject, subject_id).line())
+            entry = Entry(caller.who(), action, subject, subject_id, count)
+            log.warning("audit_not_kept", error=str(error), **entry.line())
 
     async def refused(self, who: Who, action: Action, count: int | None, **facts: str | int) -> int | None:
         """Record a refusal and return the entry's id, or None if the store is in trouble and only the log has it."""

@@ -1,7 +1,8 @@
 """Authentication on the admin listener: tokens, sessions, roles, and a limit on guesses.
 
-A program sends a token with each request. A person logs in with a token once and gets a session. The session lives in
-this process and ends with it, after `SESSION_SECONDS`, at the logout, or when the token in the configuration changes.
+A program sends a token with each request. A person logs in with a token once and gets a session: a row in the store.
+It ends after `SESSION_SECONDS`, at the logout, or when the token in the configuration changes. The cookie is a random
+text, of which the store has only the hash.
 
 Without a token the listener is bound to loopback, and everybody who reaches it is an operator. A browser on the same
 machine reaches it too, on behalf of any page that it shows. So the request must be addressed to loopback, which
@@ -17,23 +18,27 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from sqlalchemy import Connection
 
 from bridge.config.model import ServerSettings
 from bridge.operations.audit import Means, Who
+from bridge.store.user_state import SessionRow, begin_session, end_session, end_sessions, find_session
+
+T = TypeVar("T")
 
 COOKIE = "leadbridge_session"
 CSRF_HEADER = "X-CSRF-Token"
 CSRF_FIELD = "csrf"
 SESSION_SECONDS = 12 * 3600.0
-SESSIONS_LIMIT = 1_000
 FAILURES_LIMIT = 10
 """Number of wrong tokens of one address in `FAILURES_SECONDS` after which its tokens are not checked for a while."""
 FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 10_000
-_UNTIL_DIGITS = 12
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORWARDED = frozenset(
     {
@@ -89,20 +94,21 @@ class User:
     chatbots: frozenset[str] | None = None
     """The only chatbots that the user sees; None for all."""
 
+    @property
+    def label(self) -> str:
+        """Name that the user's sessions are stored under; the setting, for a token without a name."""
+        return self.name or ("server.admin_token" if self.role is Role.OPERATOR else "server.viewer_token")
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LoginSession:
     """A person who has logged in."""
 
     key: str
-    """A random text that distinguishes sessions; empty if no token is configured."""
+    """Value of the cookie, a random text; empty if no token is configured."""
     user: User
     csrf: str
     """Value that a form must contain. Another site can send a request with the cookie, but cannot read this."""
-    until: float
-    cookie: str = ""
-    """Value of the cookie: the session's end and key, signed with the user's token. So a session outlives a restart,
-    and ends when the token changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,34 +150,39 @@ CALLER = web.RequestKey("caller", Caller)
 """Caller of a request, once it is known."""
 
 
+class SessionStore(Protocol):
+    """Runs what the gate asks of the store; see `QueryThreads`. Both raise StoreUnavailableError."""
+
+    async def ask(self, query: Callable[[Connection], T]) -> T:
+        """Read."""
+
+    async def change(self, action: Callable[[Connection], T], *, queue: bool = True) -> T:
+        """Change something; committed when it returns."""
+
+
 class Gate:
     """Identifies callers. `server` returns the settings in use, `clock` the time. Lives in the loop's thread."""
 
-    def __init__(self, server: Callable[[], ServerSettings], clock: Callable[[], float]) -> None:
+    def __init__(self, store: SessionStore, server: Callable[[], ServerSettings], clock: Callable[[], float]) -> None:
+        self._store = store
         self._server = server
         self._clock = clock
-        self._ended: OrderedDict[str, float] = OrderedDict()
-        """Keys of the sessions that were logged out, with their end. A restart forgets them; the browser has too."""
         self._failures = _Failures()
-        self._forgeries = _Failures()
-        """Cookies of no user, apart from wrong tokens: a cookie from before a change of the token bars no login."""
-        self._known: OrderedDict[str, None] = OrderedDict()
-        """Cookies that were a session's, which are checked whatever else comes from their address."""
-        self._anybody = LoginSession("", User("", Role.OPERATOR), secrets.token_urlsafe(32), 0.0)
+        self._anybody = LoginSession("", User("", Role.OPERATOR), secrets.token_urlsafe(32))
         """Session of everybody if no token is configured, so that forms are protected too."""
 
-    def caller(self, request: web.Request) -> Caller | None:
-        """Return the caller; None without a token and a session. Raises RequestRefusedError."""
-        caller = self._caller(request)
+    async def caller(self, request: web.Request) -> Caller | None:
+        """Return the caller; None without a token and a session. Raises RequestRefusedError, StoreUnavailableError."""
+        caller = await self._caller(request)
         if caller is not None:
             request[CALLER] = caller
         if request.method not in SAFE:
             _check_origin(request)
         return caller
 
-    def known(self, request: web.Request) -> Caller:
-        """Return the caller. Raises RequestRefusedError, also without a token and a session."""
-        caller = self.caller(request)
+    async def known(self, request: web.Request) -> Caller:
+        """Return the caller as `caller` does. Raises RequestRefusedError also without a token and a session."""
+        caller = await self.caller(request)
         if caller is None:
             raise RequestRefusedError(401, "send Authorization: Bearer <server.admin_token>")
         return caller
@@ -184,24 +195,27 @@ class Gate:
         if caller.session and not _equal(caller.session.csrf, shown or ""):
             raise RequestRefusedError(403, "the form is out of date: go back, reload the page, and send it again")
 
-    def login(self, token: str, request: web.Request) -> LoginSession:
-        """Begin a session for a token. Raises RequestRefusedError."""
+    async def login(self, token: str, request: web.Request) -> LoginSession:
+        """Begin a session for a token. Raises RequestRefusedError, StoreUnavailableError."""
         user = self._user(token, request)
-        session = _session(user, secrets.token_urlsafe(24), int(self._clock() + SESSION_SECONDS))
-        self._remember(session.cookie)
+        session, now = _session(user, secrets.token_urlsafe(32)), self._clock()
+        row = SessionRow(_hash(session.key), user.label, _proof(session.key, user), now + SESSION_SECONDS)
+        await self._store.change(partial(begin_session, session=row, now=now), queue=False)
         return session
 
-    def logout(self, session: LoginSession) -> None:
-        """End a session."""
-        self._ended[session.key] = session.until
-        while len(self._ended) > SESSIONS_LIMIT:
-            self._ended.popitem(last=False)
+    async def logout(self, session: LoginSession) -> None:
+        """End a session. Raises StoreUnavailableError."""
+        await self._store.change(partial(end_session, hashed=_hash(session.key)), queue=False)
+
+    async def logout_everywhere(self, session: LoginSession) -> int:
+        """End all sessions of the session's user; return their number. Raises StoreUnavailableError."""
+        return await self._store.change(partial(end_sessions, user=session.user.label), queue=False)
 
     def asks_for_token(self) -> bool:
         """Return True if a token is configured."""
         return bool(self._users())
 
-    def _caller(self, request: web.Request) -> Caller | None:
+    async def _caller(self, request: web.Request) -> Caller | None:
         address = request.remote or ""
         if not self._users():
             _check_forwarded(request)
@@ -211,7 +225,7 @@ class Gate:
         if scheme.lower() == "bearer":
             user = self._user(shown.strip(), request)
             return Caller(user.role, address, None, user.name, user.chatbots)
-        session = self._session(request.cookies.get(COOKIE, ""), address)
+        session = await self._session(request.cookies.get(COOKIE, ""))
         return caller_of(session, request) if session else None
 
     def _user(self, token: str, request: web.Request) -> User:
@@ -232,31 +246,17 @@ class Gate:
         request[REFUSED_TOKEN] = False
         return found
 
-    def _session(self, cookie: str, address: str) -> LoginSession | None:
-        until, _, rest = cookie.partition(".")
-        key = rest.partition(".")[0]
-        if not (cookie.isascii() and until.isdigit() and len(until) <= _UNTIL_DIGITS and key):
+    async def _session(self, cookie: str) -> LoginSession | None:
+        if not cookie:
             return None
-        now, known = self._clock(), cookie in self._known
-        if int(until) <= now or key in self._ended:
-            return None
-        # A cookie can be made from a guessed token, so guesses are bounded here too.
-        if not known and self._forgeries.wait(address, now):
+        row, now = await self._store.ask(partial(find_session, hashed=_hash(cookie))), self._clock()
+        # An end that is too far away is of a clock that was set back since.
+        if row is None or not now < row.until <= now + SESSION_SECONDS:
             return None
         for user in self._users():
-            session = _session(user, key, int(until))
-            if _equal(session.cookie, cookie):
-                self._remember(cookie)
-                return session
-        if not known:
-            self._forgeries.add(address, now)
+            if user.label == row.user and hmac.compare_digest(_proof(cookie, user), row.proof):
+                return _session(user, cookie)
         return None
-
-    def _remember(self, cookie: str) -> None:
-        self._known[cookie] = None
-        self._known.move_to_end(cookie)
-        while len(self._known) > SESSIONS_LIMIT:
-            self._known.popitem(last=False)
 
     def _users(self) -> list[User]:
         server = self._server()
@@ -265,14 +265,20 @@ class Gate:
         return [each for each in known if each.token]
 
 
-def _session(user: User, key: str, until: int) -> LoginSession:
-    """Return the session of a user with this key and end."""
-    csrf = _signed(user, f"form.{until}.{key}")
-    return LoginSession(key, user, csrf, until, f"{until}.{key}.{_signed(user, f'session.{until}.{key}')}")
+def _session(user: User, key: str) -> LoginSession:
+    return LoginSession(key, user, hmac.new(key.encode(), b"form", hashlib.sha256).hexdigest())
 
 
-def _signed(user: User, text: str) -> str:
-    return hmac.new(user.token.encode("utf-8", "surrogateescape"), text.encode(), hashlib.sha256).hexdigest()
+def _hash(cookie: str) -> bytes:
+    return hashlib.sha256(_bytes(cookie)).digest()
+
+
+def _proof(cookie: str, user: User) -> bytes:
+    return hmac.new(_bytes(cookie), _bytes(user.token), hashlib.sha256).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 class _Failures:

@@ -20,11 +20,12 @@ from bridge.admin.jobs import BulkRuns, Inquiries
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, QueryThreads
 from bridge.admin.reconcile import ReconcileEndpoints
-from bridge.admin.responses import JSON_TYPE, refusal_response
+from bridge.admin.responses import JSON_TYPE, error_response, refusal_response
 from bridge.alerts.reporter import Reporter
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
+from bridge.errors import StoreUnavailableError
 from bridge.store.interface import Store
 
 
@@ -76,9 +77,11 @@ class Console:
 
     async def _describe(self, request: web.Request) -> web.Response:
         try:
-            self._gate.known(request)
+            await self._gate.known(request)
         except RequestRefusedError as error:
             return refusal_response(error)
+        except StoreUnavailableError as error:
+            return error_response(503, str(error), {"Retry-After": "5"})
         if self._described is None:
             # In a thread, and once: it takes tens of milliseconds.
             document = partial(openapi.openapi_document, self._endpoints)

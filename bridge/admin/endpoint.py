@@ -69,7 +69,7 @@ class ApiCall:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         try:
-            caller = self._caller(request)
+            caller = await self._caller(request)
             given = await read_request(self._endpoint, request)
             result = await self._endpoint.act(caller, given)
             return await send_file(request, result) if isinstance(result, AsyncGenerator) else _response(result)
@@ -79,8 +79,8 @@ class ApiCall:
             status = status_of(error)
             return error_response(status, str(error), {"Retry-After": "5"} if status == 503 else None)  # noqa: PLR2004 - an HTTP status
 
-    def _caller(self, request: web.Request) -> Caller:
-        caller = self._gate.known(request)
+    async def _caller(self, request: web.Request) -> Caller:
+        caller = await self._gate.known(request)
         if caller.session and request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
             # A link there opens an address with the cookie, and a file or a reveal is an entry in the audit log.
             raise RequestRefusedError(403, "another site opened this: write the address yourself, or send a token")

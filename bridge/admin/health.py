@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from bridge.admin.authentication import Gate, RequestRefusedError
 from bridge.admin.query_threads import QueryRunner, QueryThreads
-from bridge.admin.responses import refusal_response
+from bridge.admin.responses import error_response, refusal_response
 from bridge.config.model import Config
 from bridge.delivery.retry import CallTiming
 from bridge.delivery.supervisor import Lanes
@@ -240,9 +240,11 @@ class HealthEndpoints:
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         try:
-            caller = self._gate.known(request)
+            caller = await self._gate.known(request)
         except RequestRefusedError as error:
             return refusal_response(error)
+        except StoreUnavailableError as error:
+            return error_response(503, str(error), {"Retry-After": "5"})
         if caller.chatbots is not None:
             return refusal_response(RequestRefusedError(403, "only users of all chatbots see the metrics"))
         text = await self._query_threads.work(self._written())

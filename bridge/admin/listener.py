@@ -65,7 +65,7 @@ class Admin:
         self._query_threads = QueryThreads(driver)
         self._audit = AuditLog(store, self._query_threads, clock)
         self._refusals = RefusalLog(self._audit, clock)
-        self._gate = Gate(lambda: config().server, clock)
+        self._gate = Gate(self._query_threads, lambda: config().server, clock)
         self.health = HealthEndpoints(
             store, lanes, metrics, self._query_threads, self._gate, config=config, clock=clock
         )
@@ -123,7 +123,7 @@ class Admin:
         if is_programs(request):
             return error_response(status, reason)
         try:
-            return (await self.console()).troubles.unanswered(request, status)
+            return await (await self.console()).troubles.unanswered(request, status)
         except Exception as error:
             # The fault may be one of all pages.
             log.exception("fault", work="admin", path=_path(request), exc_info=error)

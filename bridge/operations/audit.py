@@ -20,6 +20,8 @@ class Action(StrEnum):
 
     LOGIN = "login"
     LOGOUT = "logout"
+    LOGOUT_EVERYWHERE = "logout_everywhere"
+    """The end of all sessions of a user; the count is their number."""
     REFUSED_TOKEN = "refused_token"  # noqa: S105 - a word of the log
     """A wrong token, at the login or with a request; the entry does not hold it."""
     REFUSED_ACTION = "refused_action"

@@ -347,6 +347,18 @@ acknowledgements = Table(
     PrimaryKeyConstraint("cause", "chatbots"),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    # SHA-256 of the cookie's value, which only the browser has.
+    Column("id", LargeBinary, primary_key=True),
+    # Name of the user or, for the tokens without a name, the setting.
+    Column("user", String, nullable=False),
+    # HMAC of the user's token under the cookie's value: the session ends when the token changes.
+    Column("proof", LargeBinary, nullable=False),
+    Column("until", Double, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -1,4 +1,4 @@
-"""Acknowledgements of problems by users. They hold names of the configuration and of users, no word of a lead."""
+"""State of users: their sessions, and the problems that they acknowledged. No word of a lead is in it."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
-from bridge.store.schema import acknowledgements
+from bridge.store.schema import acknowledgements, sessions
 
 KEPT_SECONDS: Final = 180 * 86_400.0
 """Age at which an acknowledgement is deleted with the next one, so that those of former causes go."""
@@ -72,3 +72,45 @@ def reopen(connection: Connection, cause: str, scope: str) -> bool:
     """Delete an acknowledgement. Returns False if there is none."""
     chosen = acknowledgements.c.cause == cause, acknowledgements.c.chatbots == scope
     return bool(connection.execute(delete(acknowledgements).where(*chosen)).rowcount)
+
+
+SESSIONS_LIMIT: Final = 100
+"""Maximum number of sessions of one user. One more ends the user's oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A login that is not over."""
+
+    id: bytes
+    """Hash of the cookie's value."""
+    user: str
+    proof: bytes
+    """See `schema.sessions`."""
+    until: float
+
+
+def begin_session(connection: Connection, session: SessionRow, now: float) -> None:
+    """Store a session; delete those that are over, and the user's oldest beyond the limit."""
+    connection.execute(delete(sessions).where(sessions.c.until <= now))
+    others = select(sessions.c.id).where(sessions.c.user == session.user).order_by(sessions.c.until.desc())
+    surplus = connection.execute(others.offset(SESSIONS_LIMIT - 1)).scalars().all()
+    connection.execute(delete(sessions).where(sessions.c.id.in_(surplus)))
+    row = {"id": session.id, "user": session.user, "proof": session.proof, "until": session.until}
+    connection.execute(insert(sessions).values(row))
+
+
+def find_session(connection: Connection, hashed: bytes) -> SessionRow | None:
+    """Return the session of a cookie by the hash of its value, also if it is over."""
+    row = connection.execute(select(sessions).where(sessions.c.id == hashed)).one_or_none()
+    return SessionRow(row.id, row.user, row.proof, row.until) if row else None
+
+
+def end_session(connection: Connection, hashed: bytes) -> None:
+    """Delete a session."""
+    connection.execute(delete(sessions).where(sessions.c.id == hashed))
+
+
+def end_sessions(connection: Connection, user: str) -> int:
+    """Delete all sessions of a user; return their number."""
+    return connection.execute(delete(sessions).where(sessions.c.user == user)).rowcount

@@ -147,4 +147,6 @@ def configured(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def guarded(configured: Config) -> Config:
-    return dataclasses.replace(configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR))
+    return dataclasses.replace(
+        configured, server=dataclasses.replace(configured.server, admin_token=OPERATOR, viewer_token=VIEWER)
+    )

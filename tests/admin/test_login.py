@@ -9,7 +9,8 @@ import pytest
 from bridge import app
 from bridge.admin.authentication import SESSION_SECONDS
 from bridge.config.model import Config
-from tests.admin.conftest import OPERATOR, Desk
+from bridge.store.user_state import SESSIONS_LIMIT
+from tests.admin.conftest import OPERATOR, VIEWER, Desk
 from tests.admin.test_pages import log_in
 from tests.building import Clock
 
@@ -81,6 +82,65 @@ async def test_a_session_is_over_after_its_time(guarded: Config) -> None:
         assert await status(bridge, "GET", "/", headers=cookie) == 200
         clock.now += 2
         assert await status(bridge, "GET", "/", headers=cookie) == 303
+
+
+async def log_in_at(bridge: app.Running, token: str) -> dict[str, str]:
+    """Return the header that sends the cookie of a new session."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://{bridge.admin}/login", data={"token": token}, allow_redirects=False) as answer,
+    ):
+        assert answer.status == 303
+        return {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+
+async def log_out_at(bridge: app.Running, cookie: dict[str, str], **more: str) -> None:
+    async with aiohttp.ClientSession(headers=cookie) as session:
+        async with session.get(f"http://{bridge.admin}/tools") as answer:
+            csrf = (await answer.text()).partition('name="csrf" value="')[2].partition('"')[0]
+        data = {"csrf": csrf, **more}
+        async with session.post(f"http://{bridge.admin}/logout", data=data, allow_redirects=False) as answer:
+            assert answer.status == 303
+
+
+async def test_a_session_outlives_a_restart_and_so_does_its_logout(guarded: Config) -> None:
+    clock = Clock()
+    async with app.running(guarded, clock=clock) as bridge:
+        ended, kept = await log_in_at(bridge, OPERATOR), await log_in_at(bridge, OPERATOR)
+        viewers = [await log_in_at(bridge, VIEWER)]
+        await log_out_at(bridge, ended)
+        for _ in range(SESSIONS_LIMIT):
+            clock.now += 1
+            viewers.append(await log_in_at(bridge, VIEWER))
+        assert await status(bridge, "GET", "/", headers=ended) == 303
+        assert await status(bridge, "GET", "/", headers=kept) == 200, "a viewer's logins end no operator's session"
+        assert [await status(bridge, "GET", "/", headers=each) for each in viewers[:2]] == [303, 200]
+    async with app.running(guarded, clock=clock) as bridge:
+        assert await status(bridge, "GET", "/", headers=ended) == 303
+        assert await status(bridge, "GET", "/", headers=kept) == 200
+        clock.now -= 1_000_000
+        assert await status(bridge, "GET", "/", headers=kept) == 303, "no session is longer than the server allows"
+
+
+async def test_a_logout_everywhere_ends_all_sessions_of_the_user(guarded: Config) -> None:
+    async with app.running(guarded, clock=Clock()) as bridge:
+        here, there = await log_in_at(bridge, OPERATOR), await log_in_at(bridge, OPERATOR)
+        other = await log_in_at(bridge, VIEWER)
+        await log_out_at(bridge, here, everywhere="1")
+        assert [await status(bridge, "GET", "/", headers=each) for each in (here, there, other)] == [303, 303, 200]
+
+
+def read_all(folder: Path) -> bytes:
+    return b"".join(each.read_bytes() for each in folder.glob("*.db*"))
+
+
+async def test_the_store_keeps_nothing_that_logs_in(guarded: Config, tmp_path: Path) -> None:
+    async with app.running(guarded, clock=Clock()) as bridge:
+        cookie = (await log_in_at(bridge, OPERATOR))["Cookie"].partition("=")[2]
+    stored = read_all(tmp_path)
+    assert b"server.admin_token" in stored
+    assert cookie.encode() not in stored
+    assert OPERATOR.encode() not in stored
 
 
 async def test_wrong_tokens_are_forgotten_after_a_while(guarded: Config) -> None:

@@ -11,12 +11,11 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer, make_mocked_request
+from aiohttp.test_utils import TestServer
 
 from bridge import app
 from bridge.admin.api import permit_event
-from bridge.admin.authentication import COOKIE, FAILURES_LIMIT, Caller, Gate, Role
-from bridge.config.model import ListenAddress, ServerSettings, UserSettings
+from bridge.admin.authentication import COOKIE, Caller, Role
 from bridge.config.reload import load_files
 from bridge.errors import NotFoundError
 from bridge.ingress.signature import sign
@@ -169,23 +168,6 @@ async def test_several_events_are_as_none_for_a_clients_user() -> None:
         await permit_event(desk, caller, "abcdef")
 
 
-def test_guessing_by_a_cookie_is_bounded_and_bars_no_session() -> None:
-    here = ListenAddress("127.0.0.1", 0)
-    settings = ServerSettings(here, here, ADMIN, 1, 1.0, users=(UserSettings("maria", CLIENT, "viewer", None),))
-    gate, earlier = (Gate(lambda: settings, lambda: 1000.0) for _ in range(2))
-
-    def shown(cookie: str) -> Caller | None:
-        return gate.caller(make_mocked_request("GET", "/leads", headers={"Cookie": f"{COOKIE}={cookie}"}))
-
-    before = earlier.login(CLIENT, make_mocked_request("POST", "/login")).cookie
-    own = gate.login(CLIENT, make_mocked_request("POST", "/login")).cookie
-    for _ in range(FAILURES_LIMIT):
-        assert shown("2000.key.proof") is None
-    assert shown(before) is None, "a right guess is not heard"
-    assert shown(own) is not None
-    assert shown(gate.login(CLIENT, make_mocked_request("POST", "/login")).cookie) is not None
-
-
 async def test_the_audit_log_names_who_did_it(agency: Agency) -> None:
     own = await agency.receive(SERIAL, Email="")
     await agency.ask("POST", f"/api/deliveries/{own['id']}/discard", CLIENT)
@@ -196,7 +178,7 @@ async def test_the_audit_log_names_who_did_it(agency: Agency) -> None:
     assert ("refused_action", "clerk", "viewer") in entries
 
 
-async def test_a_session_outlives_a_restart_and_ends_at_the_logout(agency: Agency) -> None:
+async def test_a_forged_cookie_is_nobodys_and_a_session_ends_at_the_logout(agency: Agency) -> None:
     await agency.see("/login", token=CLERK)
     (cookie,) = [each.value for each in agency.session.cookie_jar if each.key == COOKIE]
 
@@ -208,20 +190,12 @@ async def test_a_session_outlives_a_restart_and_ends_at_the_logout(agency: Agenc
             return answer.status
 
     assert await see(agency.bridge.admin, cookie) == 200
-    until, key, proof = cookie.split(".")
     reader, writer = await asyncio.open_connection("127.0.0.1", agency.bridge.admin.port)
-    odd = f"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: {COOKIE}={until}.".encode() + b"\xff.x\r\n\r\n"
-    writer.write(odd)
+    writer.write(f"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nCookie: {COOKIE}=".encode() + b"\xff.x\r\n\r\n")
     assert b" 303 " in await reader.readline()
     writer.close()
-    for forged in (f"{int(until) + 1}.{key}.{proof}", f"{until}.{key}x.{proof}", f"{until}.{key}.", "1", ""):
+    for forged in (f"{cookie}x", cookie[:-1], "1", "."):
         assert await see(agency.bridge.admin, forged) == 303, forged
-    other = agency.file.with_name("second.yaml")
-    other.write_text(agency.file.read_text().replace("leadbridge.db", "second.db"))
-    async with app.running(*load_files(other, agency.environ)) as restarted:
-        assert await see(restarted.admin, cookie) == 200
-    async with app.running(*load_files(other, {**agency.environ, "CLERK": "another-token-of-the-clerk"})) as changed:
-        assert await see(changed.admin, cookie) == 303, "the token has changed"
     page = (await agency.see("/leads"))[1]
     csrf = page.split('name="csrf" value="')[1].split('"')[0]
     await agency.see("/logout", csrf=csrf)

@@ -318,4 +318,4 @@ async def test_a_new_login_gives_no_new_allowance_for_ever() -> None:
 
 
 def session(number: int) -> LoginSession:
-    return LoginSession(f"key {number}", User("", Role.VIEWER), "", 1e12)
+    return LoginSession(f"key {number}", User("", Role.VIEWER), "")

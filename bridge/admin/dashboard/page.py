@@ -116,7 +116,7 @@ class Screen:
     ) -> web.StreamResponse:
         caller = None
         try:
-            caller = self.gate.caller(request)
+            caller = await self.gate.caller(request)
             if caller is None:
                 return self._login(request)
             if refused := self._refused(caller, request, role, scoped=scoped):

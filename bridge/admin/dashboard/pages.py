@@ -30,7 +30,9 @@ from bridge.admin.export import LeadExports
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcileSchema, received
+from bridge.admin.responses import status_of
 from bridge.admin.schemas import ReportSchema
+from bridge.errors import StoreUnavailableError
 from bridge.operations.audit import Action
 from bridge.operations.tally import PERIODS, read_history
 
@@ -104,19 +106,19 @@ class Pages:
         form: FormFields = {}
         try:
             # Checks the origin, so that another site's form cannot log anybody in.
-            self._gate.caller(request)
+            await self._gate.caller(request)
             form = await form_of(request)
-            session = self._gate.login(form.get("token", "").strip(), request)
-        except RequestRefusedError as error:
+            session = await self._gate.login(form.get("token", "").strip(), request)
+        except (RequestRefusedError, StoreUnavailableError) as error:
             answer = self._rendering.page(
                 "login.html",
                 None,
-                error.status,
+                status_of(error),
                 said=None,
                 message=str(error),
                 following=next_path(form.get("next", "")),
             )
-            if error.retry_after:
+            if isinstance(error, RequestRefusedError) and error.retry_after:
                 answer.headers["Retry-After"] = str(error.retry_after)
             return answer
         caller = caller_of(session, request)
@@ -126,7 +128,7 @@ class Pages:
         forwarded = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         answer.set_cookie(
             COOKIE,
-            session.cookie,
+            session.key,
             max_age=int(SESSION_SECONDS),
             httponly=True,
             samesite="Lax",
@@ -136,9 +138,12 @@ class Pages:
         return answer
 
     async def _log_out(self, request: web.Request) -> web.StreamResponse:
-        async def out(caller: Caller, _: web.Request, __: FormFields) -> web.StreamResponse:
-            if caller.session:
-                self._gate.logout(caller.session)
+        async def out(caller: Caller, _: web.Request, form: FormFields) -> web.StreamResponse:
+            if caller.session and form.get("everywhere"):
+                count = await self._gate.logout_everywhere(caller.session)
+                await self._api.audit.passed(caller, Action.LOGOUT_EVERYWHERE, count=count)
+            elif caller.session:
+                await self._gate.logout(caller.session)
                 await self._api.audit.passed(caller, Action.LOGOUT)
             answer = web.Response(status=303, headers={"Location": "/login"})
             answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax")

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.errors import StoreUnavailableError
 
 LABELS: Final = MappingProxyType(
     {
@@ -109,10 +110,10 @@ class TroublePages:
             login=request.path_qs if status == 403 and request.method == "GET" else None,  # noqa: PLR2004 - an HTTP status
         )
 
-    def unanswered(self, request: web.Request, status: int) -> web.Response:
+    async def unanswered(self, request: web.Request, status: int) -> web.Response:
         """Return the page for a request that no page answers: of a wrong address, or with a fault of the program."""
         try:
-            caller = self._gate.caller(request)
-        except RequestRefusedError:
+            caller = await self._gate.caller(request)
+        except (RequestRefusedError, StoreUnavailableError):
             caller = None
         return self.page(request, caller, status)

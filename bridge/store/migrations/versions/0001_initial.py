@@ -102,6 +102,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("cause", "chatbots", name=op.f("pk_acknowledgements")),
     )
     op.create_table(
+        "sessions",
+        sa.Column("id", sa.LargeBinary(), nullable=False),
+        sa.Column("user", sa.String(), nullable=False),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+    )
+    op.create_table(
         "installation",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
