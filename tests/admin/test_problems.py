@@ -182,6 +182,7 @@ async def test_all_of_a_chatbot_are_recovered_with_a_preview(desk: Desk) -> None
     assert "<h1>Release 1 request of acme?</h1>" in page
 
 
+@pytest.mark.filterwarnings("ignore:'(imghdr|cgi)' is deprecated:DeprecationWarning")
 async def test_a_report_that_was_not_sent_is_sent_from_the_page(tmp_path: Path, target: Target) -> None:
     file, environ = (
         tmp_path / "config.yaml",
