@@ -14,7 +14,7 @@ UPGRADE ?= --upgrade
 # where this is set. Compiling all that is installed takes half a minute.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test acceptance check bench chaos docs lock audit sbom base clean
+.PHONY: demo test acceptance check bench chaos docs lock audit sbom release base clean
 
 demo: $(READY)  ## A sandbox CRM, the bridge and a sender on this machine: the main job, end to end.
 	$(BIN)/leadbridge demo
@@ -63,12 +63,15 @@ audit: .audit/.ready  ## Ask PyPI's and OSV's lists of known holes about every p
 sbom: .audit/.ready  ## Write sbom.cdx.json: every Python package of the image, with its hashes (CycloneDX).
 	$(AUDIT)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o sbom.cdx.json requirements.lock
 
+release: $(CHECKERS) .audit/.ready  ## Build wheel, sdist, image, SBOM and site into dist/, try the wheel alone; publishes nothing.
+	.ci/release
+
 base:  ## Pin the image that the Dockerfile begins with to today's digest of its tag. Needs docker and the net.
 	digest=$$(docker buildx imagetools inspect $(BASE) --format '{{.Manifest.Digest}}') \
 	  && sed -i -E "s|^FROM $(BASE)(@sha256:[0-9a-f]{64})?|FROM $(BASE)@$$digest|" Dockerfile && grep ^FROM Dockerfile
 
 clean:
-	rm -rf .venv .audit site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .audit dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -410,7 +410,7 @@ def test_the_configuration_of_several_processes_is_good(tmp_path: Path) -> None:
 # -- both
 
 
-@pytest.mark.parametrize("document", ["security.md", "operate/upgrade.md"])
+@pytest.mark.parametrize("document", ["security.md", "operate/deploy.md"])
 def test_what_the_documents_name_is_there(document: str) -> None:
     text = (ROOT / "docs" / document).read_text()
     named = re.findall(r"`((?:tests|deploy)/[\w/.]+|compose\.yaml)(?:::(\w+))?`", text)
@@ -493,6 +493,21 @@ def test_the_source_distribution_builds_its_own_image(tmp_path: Path) -> None:
     assert needed, built.stdout
     for each in needed | {"Dockerfile", ".dockerignore", "Makefile", "bridge/py.typed", "connectors/py.typed"}:
         assert each in names or any(name.startswith(f"{each}/") for name in names), each
+
+
+def test_a_release_is_built_from_a_commit_only(tmp_path: Path) -> None:
+    """`make release` itself takes minutes; here is its first step."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "release", tmp_path / ".ci" / "release")
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / ".ci" / "release"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "not committed" in done.stderr
+    assert not (tmp_path / "dist").exists()
+
+
+def test_the_label_of_the_image_has_the_version_of_the_program() -> None:
+    assert re.findall(r'image\.version="([^"]+)"', DOCKERFILE) == [VERSION]
 
 
 def test_windows_is_refused_in_one_sentence() -> None:

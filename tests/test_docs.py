@@ -167,7 +167,7 @@ def test_a_wrong_key_is_found(place: Path) -> None:
 
 
 def test_every_block_is_of_a_kind_that_is_checked() -> None:
-    assert {each.kind for each in BLOCKS} <= {"", "sh", "yaml", "json", "python", "toml"}
+    assert {each.kind for each in BLOCKS} <= {"", "sh", "yaml", "json", "python", "javascript", "toml"}
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.kind == "json"], ids=str)

@@ -9,6 +9,15 @@ import sys
 if sys.platform == "win32":
     sys.exit("leadbridge: Windows is not supported: the store needs POSIX locks. Use the container, or WSL.")
 
+import connectors  # before all that imports a part of it
+
+if getattr(connectors, "PROJECT", None) != "leadbridge":
+    # A package named `connectors` exists on the public index, too; installed beside this one, it takes its place.
+    sys.exit(
+        f"leadbridge: the Python package `connectors` in {next(iter(connectors.__path__))} is another "
+        "project's. Install Leadbridge into an environment of its own, for instance with `pipx install`."
+    )
+
 if sys.argv[1:2] == ["serve"]:
     # Before the other imports: until it is done, a SIGHUP kills.
     from bridge.signals import hold

@@ -5,9 +5,11 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from connectors.base import STAND_IN
 
@@ -17,6 +19,9 @@ _SECTION: Final = re.compile(r"^(destination|route|expect):(.*)$", re.MULTILINE)
 _VARIABLE: Final = re.compile(r"\$\{([A-Z_]+)(:-[^}]*)?\}")
 _LONGEST: Final = 120  # characters of a line
 _URL: Final = '"${URL}"'
+_ALLOW_PRIVATE: Final = """# The address is plain HTTP, or private. Remove this line when it is a public one with https://.
+allow_private: true
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ def configuration(answers: Answers, starter: Starter) -> str:
     settings = starter.destination
     if answers.url:
         settings = settings.replace(_URL, _scalar(answers.url))
+        if is_private(answers.url):
+            settings += _ALLOW_PRIVATE
     values = {
         **_chatbot_values(answers),
         "destination": answers.destination,
@@ -74,6 +81,16 @@ def configuration(answers: Answers, starter: Starter) -> str:
     }
     text = Path(__file__).with_name("scaffold.yaml").read_text("utf-8")
     return _MARK.sub(lambda found: values[found[1]], text)
+
+
+def is_private(url: str) -> bool:
+    """Return True for an address that a destination reaches with `allow_private` only."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        return parts.scheme == "http" or not ip_address(host).is_global
+    except ValueError:  # a name, not an IP address
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def variables(answers: Answers, starter: Starter) -> str:

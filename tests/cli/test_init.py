@@ -249,8 +249,41 @@ def test_what_cannot_be_is_told(place: "Place", arguments: tuple[str, ...], stat
     assert not (place.folder / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9000/leads",
+        "http://localhost:9000",
+        "http://crm.example.com/api",
+        "https://10.0.0.1/leads",
+        "https://[::1]:9000/leads",
+        "https://localhost/leads",
+        "https://crm.example.com/api",
+    ],
+)
+def test_a_plain_or_private_address_passes_check_as_it_stands(place: "Place", url: str) -> None:
+    place.path.unlink()
+    written = place("init", "--serial-number", "x", "--url", url)
+    checked = place("check")
+
+    assert (written.exit_code, checked.exit_code) == (0, 0), written.output + checked.output
+    text = Path("config.yaml").read_text()
+    assert ("\n    allow_private: true\n" in text) is (url != "https://crm.example.com/api")
+
+
+@pytest.mark.filterwarnings("ignore:.(imghdr|cgi). is deprecated:DeprecationWarning")  # modules that Apprise loads
+@pytest.mark.parametrize("connector", ["gohighlevel", "google_sheets", "hubspot", "notify", "pipedrive", "salesforce"])
+def test_the_starter_of_each_connector_passes_check_with_the_shortest_names(place: "Place", connector: str) -> None:
+    place.path.unlink()
+    names = ("--chatbot", "a", "--destination", "b", "--serial-number", "1")
+    written = place("init", "--connector", connector, *names)
+    checked = place("check")
+
+    assert (written.exit_code, checked.exit_code) == (0, 0), written.output + checked.output
+
+
 def test_what_the_connector_refuses_is_told_and_left_to_be_corrected(place: "Place") -> None:
-    result = place("init", "new", "--serial-number", "x", "--url", "http://10.0.0.1")
+    result = place("init", "new", "--serial-number", "x", "--url", "http://169.254.169.254/")
 
     assert result.exit_code == 1
     assert "new/config.yaml:" in result.stderr

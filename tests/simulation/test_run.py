@@ -1,4 +1,4 @@
-"""The simulation runs, and shows what the program promises. docs/internals/scaling.md has a large run."""
+"""The simulation runs, and shows what the program promises. docs/internals/measurements.md has a large run."""
 
 import dataclasses
 
