@@ -12,7 +12,8 @@ from bridge.config.model import Destination
 from bridge.delivery import retry
 from bridge.delivery.attempt_spans import AttemptSpans, trace_spoiled
 from bridge.delivery.batching import BatchItem
-from bridge.delivery.quota import NO_HOLD, QuotaHold, quota_hold
+from bridge.delivery.clock import DeliveryClock
+from bridge.delivery.rate_limit import NO_HOLD, QuotaHold, quota_hold
 from bridge.delivery.settlement import clean_outcome
 from bridge.store.interface import Delivery
 from connectors.base import Blame, Connector, Delivered, Outcome, Reason, Record, Rejected, Retry
@@ -89,10 +90,10 @@ def _with_mapped(outcome: Outcome, record: Record) -> Outcome:
     return replace(outcome, left_out=tuple(name for name in outcome.left_out if name in record.fields))
 
 
-def call_allowance(connector: Connector, log: FilteringBoundLogger) -> QuotaHold:
-    """Return what the quotas allow that the connector knows after a call."""
+def call_allowance(connector: Connector, clock: DeliveryClock, log: FilteringBoundLogger) -> QuotaHold:
+    """Return what the quotas allow that the connector knows after a call, whose times are the machine's."""
     try:
-        return quota_hold(connector.quotas())
+        return quota_hold([replace(each, until=clock.from_machine(each.until)) for each in connector.quotas()])
     except Exception as error:
         log.exception("connector_failed", error=type(error).__name__)
         return NO_HOLD

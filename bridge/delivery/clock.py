@@ -1,105 +1,50 @@
-"""The clock of a lane, which never jumps, even if somebody sets the machine's clock.
+"""The one clock of deliveries: it follows the store's time, and counts on steadily in between.
 
-Every deadline of the running process is in steady time. The store keeps the machine's time, which another process reads
-later, perhaps under another clock. So times are shifted on their way into the store and out of it, and a time from the
-store is limited to `longest_wait` ahead: no wrong clock, and no answer of a destination, delays a lead for longer.
+Every time that a lane compares or writes is of this clock. On PostgreSQL it is the server's, so processes on machines
+with different clocks agree on when a delivery is due. On SQLite it is the machine's. It is read along with each renewal
+of the leases. When it jumps, all lanes begin anew (`bridge.delivery.supervisor`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 
-from bridge.config.model import RetrySchedule
-from bridge.delivery.quota import NO_HOLD, QuotaHold
-from bridge.delivery.retry import CallTiming, longest_wait
-from bridge.store.interface import Delivery, Due, Pause, Settlement
-
-NOTICED_SECONDS = 1.0
-"""Difference of the clocks below which times are not shifted: such a clock is being slewed."""
+JUMP_SECONDS = 1.0
+"""Difference from which the clock has jumped; a smaller one is followed silently."""
 SHOWN_SECONDS = 60.0
-"""Difference since the start of the process from which it is shown to the operator."""
-Seconds = Callable[[], float]
+"""Difference since the start of the process from which a change of the machine's clock is shown to the operator."""
 
 
-def steady(clock: Seconds, timer: Seconds) -> Seconds:
-    """Return a clock that starts at the time of `clock` and advances with `timer`."""
-    origin = clock() - timer()
-    return lambda: origin + timer()
-
-
-class LaneClock:
-    """Steady time, and its relation to the store's.
+class DeliveryClock:
+    """Seconds since the epoch by the store's time.
 
     Args:
-        clock: The machine's clock, in seconds since the epoch.
-        now: The same, but steady; the machine's clock by default.
-        schedule: Schedule of the destination, which determines how far ahead a time may be.
+        machine: The machine's clock.
+        timer: A clock that is never set, such as the event loop's.
     """
 
-    def __init__(self, clock: Seconds, now: Seconds | None, schedule: RetrySchedule) -> None:
-        self.now = now or clock
-        """The steady time."""
-        self.wall = clock
-        """The machine's time."""
-        self._longest = longest_wait(schedule)
+    def __init__(self, machine: Callable[[], float], timer: Callable[[], float]) -> None:
+        self.machine = machine
+        self._timer = timer
+        self._offset = self._first = machine() - timer()
 
-    @property
-    def shift(self) -> float:
-        """The seconds by which the machine's clock is ahead of steady time."""
-        ahead = self.wall() - self.now()
-        return ahead if abs(ahead) >= NOTICED_SECONDS else 0.0
+    def __call__(self) -> float:
+        """Return the time."""
+        return self._offset + self._timer()
 
-    def dues(self, dues: Sequence[Due]) -> Sequence[Due]:
-        """Return the due times from the store in steady time."""
-        shift, limit = self.shift, self.now() + self._longest
-        if not shift and all(each.due_at <= limit for each in dues):
-            return dues
-        return [each._replace(due_at=min(each.due_at - shift, limit)) for each in dues]
+    def follow(self, time: float, asked_at: float) -> bool:
+        """Follow the store's time, which was read between `asked_at` of the timer and now.
 
-    def delivery(self, delivery: Delivery) -> Delivery:
-        """Return a delivery whose first failure is in steady time, and not in the future."""
-        since, shift = delivery.failing_since, self.shift
-        if since is None or (not shift and since <= self.now()):
-            return delivery
-        return delivery._replace(failing_since=min(since - shift, self.now()))
+        Returns True if the clock has jumped by it.
+        """
+        before = self._offset
+        self._offset = min(max(before, time - self._timer()), time - asked_at)
+        return abs(self._offset - before) >= JUMP_SECONDS
 
-    def pause(self, pause: Pause | None) -> Pause | None:
-        """Return a pause from the store in steady time, with a note if its end had to be limited."""
-        if pause is None or pause.until is None:
-            return pause
-        until, limit = pause.until - self.shift, self.now() + self._longest
-        if until <= limit:
-            return replace(pause, until=until)
-        note = f"its end was more than {self._longest / 3600:g} h ahead, perhaps because of a wrong clock"
-        return replace(pause, until=limit, detail=f"{pause.detail}; {note}" if pause.detail else note)
+    def from_machine(self, moment: float) -> float:
+        """Return a moment of the machine's clock, such as a connector reports it, by this clock."""
+        ahead = self.machine() - self()
+        return moment - ahead if abs(ahead) >= JUMP_SECONDS else moment
 
-    def allowance(self, allowance: QuotaHold) -> QuotaHold:
-        """Return the times of a destination's quotas in steady time."""
-        if allowance is NO_HOLD:
-            return allowance
-        shift, limit = self.shift, self.now() + self._longest
-        nothing, retries = allowance.nothing_until - shift, allowance.retries_until - shift
-        return QuotaHold(min(nothing, limit), min(retries, limit))
-
-    def stored_pause(self, pause: Pause | None) -> Pause | None:
-        """Return a pause for the store."""
-        if pause is None or pause.until is None:
-            return pause
-        return replace(pause, until=pause.until + self.shift)
-
-    def stored(self, settlement: Settlement, shift: float) -> Settlement:
-        """Return a settlement for the store, `shift` seconds later. The lane itself keeps the steady one."""
-        if not shift:
-            return settlement
-        due_at, since, settled_at = settlement.due_at, settlement.failing_since, settlement.settled_at
-        attempt = settlement.attempt
-        return settlement._replace(
-            due_at=None if due_at is None else due_at + shift,
-            failing_since=None if since is None else since + shift,
-            settled_at=None if settled_at is None else settled_at + shift,
-            attempt=attempt and attempt._replace(started_at=attempt.started_at + shift),
-        )
-
-    def call(self, call: CallTiming) -> CallTiming:
-        """Return a call in the machine's time, for metrics."""
-        shift = self.shift
-        return call._replace(started_at=call.started_at + shift) if shift else call
+    def machine_moved(self) -> float:
+        """Return by how many seconds the machine's clock was set forward since the process began, if by many."""
+        moved = self.machine() - self._timer() - self._first
+        return moved if abs(moved) >= SHOWN_SECONDS else 0.0

@@ -9,19 +9,18 @@ is why connectors write idempotently. A commit of new deliveries wakes the lane 
 """
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from bridge.config.model import Chatbot, Destination
-from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner, call_allowance, log_attempt, refused_whole
 from bridge.delivery.batching import BatchItem
-from bridge.delivery.clock import LaneClock
+from bridge.delivery.clock import DeliveryClock
 from bridge.delivery.exchanges import Exchanges
-from bridge.delivery.lane_state import LaneState, ReadPlan
+from bridge.delivery.lane_state import LaneCall, LaneState, ReadPlan
 from bridge.delivery.preparation import Preparation
 from bridge.delivery.rate_limit import Slot
 from bridge.delivery.settlement import settle
@@ -36,45 +35,39 @@ STORE_TROUBLE_SECONDS = 1.0
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class LaneContext:
+    """What the lanes of a process share."""
+
+    store: Store
+    """Holds the queues."""
+    chatbots: Callable[[str], Chatbot | None]
+    """Returns the chatbot of a name in the configuration in use."""
+    clock: DeliveryClock
+    caller: AttemptRunner
+    """Makes the calls."""
+    chance: Callable[[], float]
+    """Returns a number in [0, 1)."""
+    owned: Callable[[], bool] = lambda: True
+    """Returns whether the leases last. After their end no call begins, even if nobody has stopped the lanes yet, as in
+    a process that was suspended."""
+
+
 class Lane:
-    """Works the queue of one destination until it is stopped or its lease is lost.
+    """Works the queue of one destination until it is stopped or its lease, the right to work it, is lost."""
 
-    Args:
-        destination: Destination of the lane.
-        chatbots: Returns the chatbot of a name in the configuration in use.
-        store: Holds the queue.
-        lease: The right to work the lane.
-        clock: The time.
-        chance: Returns a number in [0, 1).
-        caller: Makes the calls.
-        owned: Returns whether the lease lasts. After its end no call begins, even if nobody has stopped the lane yet,
-            as in a process that was suspended.
-    """
-
-    def __init__(
-        self,
-        destination: Destination,
-        chatbots: Callable[[str], Chatbot | None],
-        store: Store,
-        lease: Lease,
-        *,
-        clock: LaneClock,
-        chance: Callable[[], float] = random.random,
-        caller: AttemptRunner | None = None,
-        owned: Callable[[], bool] = lambda: True,
-    ) -> None:
+    def __init__(self, destination: Destination, lease: Lease, context: LaneContext) -> None:
         self.name = lease.lane
         self.destination = destination
-        self.state = LaneState(destination, clock.now())
-        self._store = store
+        self.state = LaneState(destination, context.clock())
         self._lease = lease
-        self._time = clock
-        self._chance = chance
-        self._caller = caller or AttemptRunner()
-        self._owned = owned
+        self._context = context
+        self._store = context.store
+        self._clock = context.clock
+        self._caller = context.caller
         self._log = log.bind(destination=destination.name)
         self._exchanges = Exchanges(destination)
-        self._preparation = Preparation(destination, chatbots, clock.now, self._caller, self._log)
+        self._preparation = Preparation(destination, context.chatbots, self._clock, self._caller, self._log)
         self._wake = asyncio.Event()
         self._tasks = _Tasks(self._wake)
         self._reading: asyncio.Task[None] | None = None
@@ -96,10 +89,6 @@ class Lane:
         self.state.outdated = True
         self._wake.set()
 
-    def probe_at_once(self) -> None:
-        """Ignore a pause of the lane that the store knows: the settings have changed, and may have been the cause."""
-        self.state.probe_now = True
-
     def stop(self) -> None:
         """Begin no more calls; `run` returns when those under way are settled."""
         self.state.stopping = True
@@ -111,12 +100,12 @@ class Lane:
         Raises any fault of the lane itself, when the calls under way are settled: otherwise they would be made again.
         The state of the lane can no longer be trusted, so the supervisor begins a new lane from the store.
         """
-        self.destination.connector.open(StoreVault(self._store, self.destination.name, self._time.wall))
+        self.destination.connector.open(StoreVault(self._store, self.destination.name, self._clock))
         try:
             while not self.state.stopping:
                 self._tasks.raise_fault()
                 self._wake.clear()
-                self.state.now = self._time.now()
+                self.state.now = self._clock()
                 await self._refresh()
                 await self._begin_calls()
                 self._read_ahead()
@@ -138,7 +127,7 @@ class Lane:
             return
         before = self.state.health.pause
         try:
-            pause = self._time.pause(await self._store.pause_of(self.name))
+            pause = await self._store.pause_of(self.name)
         except StoreUnavailableError as error:
             await self._wait_for_store(error)
             return
@@ -159,12 +148,11 @@ class Lane:
             if not self._may_call(batch) or len(batch) > self.state.batch_size:
                 self.state.put_back(batch)
                 return
-            self.state.calls += 1
-            self.state.calling.update(each.delivery.id for each in batch)
-            self._tasks.start(self._call(batch, self._time.now(), slot))
+            self.state.begin_call(batch)
+            self._tasks.start(self._call(batch, self._clock(), slot))
 
     def _may_call(self, ready: Sequence[BatchItem]) -> bool:
-        return self._owned() and self.state.may_call(ready, len(self._tasks))
+        return self._context.owned() and self.state.may_call(ready, len(self._tasks))
 
     def _read_ahead(self) -> None:
         """Read and map the next deliveries beside the calls."""
@@ -175,7 +163,7 @@ class Lane:
         """Wait until the lane is woken, or the next time at which it has something to do."""
         time = self.state.next_time()
         try:
-            async with asyncio.timeout(None if time is None else max(0.0, time - self._time.now())):
+            async with asyncio.timeout(None if time is None else max(0.0, time - self._clock())):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -187,11 +175,9 @@ class Lane:
         try:
             if plan.from_store:
                 self.state.more = False
-                dues = await self._store.due(self.name, order.cursor, plan.fresh)
-                order.add(self._time.dues(dues))
-                self.state.more |= len(dues) == plan.fresh
+                self.state.add(await self._store.due(self.name, order.cursor, plan.fresh), plan)
             untried = order.take_untried() if plan.probe else []
-            await self._load(untried or order.take(self._time.now(), plan.fresh, plan.retries))
+            await self._load(untried or order.take(self._clock(), plan.fresh, plan.retries))
         except StoreUnavailableError as error:
             self.state.outdated = True
             await self._wait_for_store(error)
@@ -213,8 +199,8 @@ class Lane:
         """Turn deliveries into records. Those that cannot be mapped become dead letters, and nothing is sent."""
         for delivery in deliveries:
             self.state.order.note_size(delivery.id, len(delivery.payload))
-        now = self._time.now()
-        prepared = await self._preparation.inline([*map(self._time.delivery, deliveries)], now)
+        now = self._clock()
+        prepared = await self._preparation.inline(deliveries, now)
         self.state.ready.extend(prepared.ready)
         for missing in set(ids) - {delivery.id for delivery in deliveries}:
             self.state.order.done(missing)
@@ -259,15 +245,15 @@ class Lane:
                     self.destination.pace.prepay(slot or await self.destination.pace.take())
                     slot = None
                 exchanges = self._exchanges.begin([each.record.id for each in part])
-                outcomes, call = await self._caller.deliver(self.destination, part, self._time.now, self._log)
-                self.state.allowance = self._time.allowance(call_allowance(self.destination.connector, self._log))
+                outcomes, call = await self._caller.deliver(self.destination, part, self._clock, self._log)
+                self.state.hold_for_quota(call_allowance(self.destination.connector, self._clock, self._log))
                 if len(part) > 1 and refused_whole(outcomes):
                     parts += [part[len(part) // 2 :], part[: len(part) // 2]]
                     continue
-                now = self._time.now()
+                made = LaneCall(call, decided_at, self._clock())
                 settlements = [
-                    self._exchanges.settled(each, exchanges, item.record.id, now)
-                    for each, item in zip(self._decide(part, outcomes, call, decided_at), part, strict=True)
+                    self._exchanges.settled(each, exchanges, item.record.id, made.noted_at)
+                    for each, item in zip(self._decide(part, outcomes, made), part, strict=True)
                 ]
                 if parts:
                     self._tasks.start(self._settle(settlements))
@@ -276,36 +262,21 @@ class Lane:
             self._wake.set()
         await self._settle(settlements)
 
-    def _decide(
-        self, batch: Sequence[BatchItem], outcomes: Sequence[Outcome], call: retry.CallTiming, decided_at: float
-    ) -> list[Settlement]:
-        """Return what becomes of the deliveries of a call, and note what the call says about the destination."""
-        state, schedule = self.state, self.destination.retry
-        before = state.health.pause
-        outcomes, signs = state.suspects.judge([each.delivery for each in batch], outcomes)
-        if signs:
-            doubts = [*signs.values()]
-            now = self._time.now()
-            state.health = state.health.after(
-                doubts, call, schedule, self._chance(), decided_at=decided_at, noted_at=now
-            )
-        excused = state.health.pause is not None
-        if state.health.pause != before:
-            self._pausing = self._tasks.start(self._write_pause(state.health.pause))
-        state.suspects.add(signs, state.health)
-        settlements = []
+    def _decide(self, batch: Sequence[BatchItem], outcomes: Sequence[Outcome], call: LaneCall) -> list[Settlement]:
+        """Return what becomes of the deliveries of a call, and note and log what the call says."""
+        before = self.state.health.pause
+        outcomes, settlements = self.state.decide(batch, outcomes, call, self._context.chance)
+        if self.state.health.pause != before:
+            self._pausing = self._tasks.start(self._write_pause(self.state.health.pause))
         for each, outcome in zip(batch, outcomes, strict=True):
-            settlements.append(retry.decide(each.delivery, outcome, call, schedule, self._chance(), excused=excused))
-            self._caller.attempted(self.destination.name, outcome, self._time.call(call), each.delivery.received_at)
-            log_attempt(self._log, each, outcome, call)
+            self._caller.attempted(self.destination.name, outcome, call.timing, each.delivery.received_at)
+            log_attempt(self._log, each, outcome, call.timing)
         return settlements
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
-        shift = self._time.shift
-        stored = [self._time.stored(each, shift) for each in settlements]
         try:
-            async for written in settle(self._store, self._lease, stored, self._log):
-                self.state.settled([self._time.stored(each, -shift) for each in written])
+            async for written in settle(self._store, self._lease, settlements, self._log):
+                self.state.settled(written)
                 self._wake.set()
         except LeaseLostError as error:
             self._log.warning("lane_lost", error=str(error))
@@ -317,7 +288,7 @@ class Lane:
         else:
             self._log.info("lane_resumed")
         try:
-            await self._store.pause(self._lease, self._time.stored_pause(pause), self._time.now() + self._time.shift)
+            await self._store.pause(self._lease, pause, self._clock())
         except (StoreUnavailableError, LeaseLostError) as error:
             # Only the display of lanes depends on it. The settlement that follows meets the same trouble.
             self._log.warning("pause_not_written", error=str(error))

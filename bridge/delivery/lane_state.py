@@ -1,7 +1,11 @@
-"""State of a lane, and the decisions that follow from it. Pure: time is passed in."""
+"""State of a lane, and the only place that changes it. Pure: time and chance are passed in.
+
+A lane that has just begun may have another owner, other settings or another clock than the one before it. So it tries
+its destination at once, whatever pause it finds, and no retry waits longer for it than the schedule says.
+"""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -9,9 +13,10 @@ from bridge.config.model import Destination
 from bridge.delivery import retry
 from bridge.delivery.batching import BatchItem, bring_untried_forward, next_batch, untried_place
 from bridge.delivery.queue_order import QueueOrder
-from bridge.delivery.quota import QuotaHold
+from bridge.delivery.rate_limit import QuotaHold
 from bridge.delivery.suspects import Suspects
-from bridge.store.interface import DeliveryState, Pause, Settlement
+from bridge.store.interface import DeliveryState, Due, Pause, Settlement
+from connectors.base import Outcome
 
 READ_AHEAD = 4
 """Number of full sets of parallel calls that a lane keeps read and mapped for its next calls."""
@@ -32,6 +37,16 @@ class ReadPlan(NamedTuple):
     """True if the queue in the store is read on first."""
     probe: bool
     """True if the lane needs a delivery that was never tried."""
+
+
+class LaneCall(NamedTuple):
+    """A call of a lane, and when the lane dealt with it."""
+
+    timing: retry.CallTiming
+    decided_at: float
+    """When the lane decided to make the call. Its task may begin later."""
+    noted_at: float
+    """When the lane learnt its outcomes."""
 
 
 @dataclass(slots=True)
@@ -58,8 +73,8 @@ class LaneState:
     """True if the store may hold deliveries behind the last one that was read."""
     outdated: bool = True
     """True if the queue and the pause are to be read anew."""
-    probe_now: bool = False
-    """True if the lane does not wait for the end of a pause that the store knows."""
+    passes: int = 0
+    """Number of times that the queue was read from its beginning."""
     stopping: bool = False
 
     @property
@@ -76,16 +91,23 @@ class LaneState:
 
     def begin_anew(self, pause: Pause | None) -> None:
         """Forget everything but the calls under way, because somebody changed the queue. `pause` is the stored one."""
+        self.passes += 1
         self.operator_pause = pause if pause and pause.by == "operator" else None
         if pause is None or self.health.pause is None:
             own = None if self.operator_pause else pause
-            self.health = retry.DestinationHealth(pause=replace(own, until=self.now) if own and self.probe_now else own)
-        self.probe_now = False
+            self.health = retry.DestinationHealth(pause=replace(own, until=self.now) if own and self._is_new else own)
         self.outdated = False
         self.ready.clear()
         self.in_thread = set()
         self.order.forget(self.calling)
         self.more = True
+
+    def add(self, dues: Sequence[Due], plan: ReadPlan) -> None:
+        """Add deliveries that were read from the store, as `plan` says."""
+        if self._is_new:
+            dues = [each if each.due_at <= self.now else self._brought_near(each) for each in dues]
+        self.order.add(dues)
+        self.more |= len(dues) == plan.fresh
 
     def may_call(self, ready: Sequence[BatchItem], tasks: int) -> bool:
         """Return whether some of these deliveries may go now; `tasks` is the number of tasks of the lane."""
@@ -115,6 +137,41 @@ class LaneState:
     def put_back(self, batch: Sequence[BatchItem]) -> None:
         """Return records to the front of `ready`."""
         self.ready.extendleft(reversed(batch))
+
+    def begin_call(self, batch: Sequence[BatchItem]) -> None:
+        """Note that a call of these records begins."""
+        self.calls += 1
+        self.calling.update(each.delivery.id for each in batch)
+
+    def decide(
+        self, batch: Sequence[BatchItem], outcomes: Sequence[Outcome], call: LaneCall, chance: Callable[[], float]
+    ) -> tuple[Sequence[Outcome], list[Settlement]]:
+        """Return the outcomes of a call with their blame corrected, and what becomes of the deliveries.
+
+        Notes what the call says about the destination.
+        """
+        schedule, timing = self.destination.retry, call.timing
+        outcomes, signs = self.suspects.judge([each.delivery for each in batch], outcomes)
+        if signs:
+            self.health = self.health.after(
+                [*signs.values()],
+                timing,
+                schedule,
+                chance(),
+                decided_at=call.decided_at,
+                noted_at=call.noted_at,
+            )
+        excused = self.health.pause is not None
+        self.suspects.add(signs, self.health)
+        return outcomes, [
+            retry.decide(each.delivery, outcome, timing, schedule, chance(), excused=excused)
+            for each, outcome in zip(batch, outcomes, strict=True)
+        ]
+
+    def hold_for_quota(self, allowance: QuotaHold) -> None:
+        """Hold deliveries back as a destination's quotas say, but look again within the longest wait."""
+        limit = self.now + retry.longest_wait(self.destination.retry)
+        self.allowance = QuotaHold(min(allowance.nothing_until, limit), min(allowance.retries_until, limit))
 
     @property
     def batch_size(self) -> int:
@@ -165,6 +222,16 @@ class LaneState:
                 self.order.postpone(each.delivery, each.due_at, each.failures)
             else:
                 self.order.done(each.delivery)
+
+    @property
+    def _is_new(self) -> bool:
+        """True while the lane reads the queue for the first time."""
+        return self.passes <= 1
+
+    def _brought_near(self, due: Due) -> Due:
+        """Return a delivery that is due no later than after a failure of this moment."""
+        wait = retry.wait(self.destination.retry, max(due.failures, 1), 0.0)
+        return due._replace(due_at=min(due.due_at, self.now + wait))
 
     def _reads_on(self) -> bool:
         return self.more and len(self.order) < KNOWN_LIMIT

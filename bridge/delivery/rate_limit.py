@@ -1,13 +1,16 @@
-"""Rate limit of a destination, for every request that its connector sends."""
+"""Limits of a destination: its rate limit, for every request of its connector, and the quotas that it reports."""
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiolimiter import AsyncLimiter
+
+from connectors.base import Quota
 
 
 @dataclass(slots=True, eq=False)
@@ -147,3 +150,30 @@ class Pace:
 def _slack(per: float) -> float:
     """Return the seconds by which a window counts as longer: a tenth of a second, or less for a short window."""
     return max(per / 100, min(MOST_SLACK, per / 20))
+
+
+class QuotaHold(NamedTuple):
+    """Times until which deliveries are held back, in seconds since the epoch."""
+
+    nothing_until: float = 0.0
+    """Nothing is sent before."""
+    retries_until: float = 0.0
+    """Only deliveries that were never tried are sent before."""
+
+    def after(self, now: float) -> float | None:
+        """Return the next of these times; None if both are past."""
+        return min((each for each in (self.nothing_until, self.retries_until) if each > now), default=None)
+
+
+NO_HOLD = QuotaHold()
+"""Nothing is held back."""
+
+
+def quota_hold(quotas: Sequence[Quota]) -> QuotaHold:
+    """Return what the quotas allow: the strictest of them counts."""
+    if not quotas:
+        return NO_HOLD
+    return QuotaHold(
+        max((each.until for each in quotas if each.remaining <= 0), default=0.0),
+        max((each.until for each in quotas if each.remaining <= each.reserve), default=0.0),
+    )

@@ -131,7 +131,8 @@ _WORDS = {Delivered: "delivered", Retry: "retry", Rejected: "rejected"}
 
 def _postponed(settled: Settlement, outcome: Retry, now: float, schedule: RetrySchedule, chance: float) -> Settlement:
     failures = settled.failures + 1
-    since = settled.failing_since if settled.failing_since is not None else now
+    # Not in the future, where a wrong clock may have put it.
+    since = now if settled.failing_since is None else min(settled.failing_since, now)
     counted = settled._replace(failures=failures, failing_since=since)
     end = since + schedule.give_up_after
     if now >= end and settled.attempts >= GIVE_UP_ATTEMPTS:

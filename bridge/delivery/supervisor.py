@@ -4,18 +4,19 @@ A lane is owned through a lease in the store, for `LEASE_SECONDS`. A process tha
 fence, and a settlement under an older fence is refused. So a process that was suspended cannot settle deliveries that
 its successor works.
 
-If several processes serve one store, each works its share (`delivery.assignment`). A lane that belongs to another
-process's share is given up when its calls under way are settled, so no call is made twice. A lane whose owner died or
-cannot reach the store is taken over at the end of the lease.
+If several processes serve one store, each works its share (`shares`). A lane that belongs to another process's share
+is given up when its calls under way are settled, so no call is made twice. A lane whose owner died or cannot reach the
+store is taken over at the end of the lease.
 
-A lane that fails several times in a row (`delivery.lane_faults`) is left to the other processes: this one no longer
-announces it. If no process announces it, this one tries it again.
+A lane that fails begins anew from the store, at growing intervals. So do all lanes, at once, if the clock jumps.
 """
 
 import asyncio
 import contextlib
+import heapq
 import math
 import os
+import random
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +26,12 @@ from typing import NamedTuple
 import structlog
 
 from bridge.config.model import Chatbot, Config, Destination
-from bridge.delivery.assignment import shares
 from bridge.delivery.attempt import AttemptRunner
-from bridge.delivery.clock import SHOWN_SECONDS, LaneClock, steady
-from bridge.delivery.lane import Lane
-from bridge.delivery.lane_faults import Faults
+from bridge.delivery.clock import DeliveryClock
+from bridge.delivery.lane import Lane, LaneContext
 from bridge.delivery.rate_limit import Pace
 from bridge.errors import StoreUnavailableError
-from bridge.store.interface import Lease, Membership, Store
+from bridge.store.interface import Lease, Store
 
 LEASE_SECONDS = 6.0
 FIRST_FENCE = 1
@@ -41,6 +40,13 @@ RENEW_SECONDS = 2.0
 """Seconds between two claims: three tries to renew before a lease is over."""
 TICK_SECONDS = 0.05
 """Seconds between the end of another process's lease and the claim that follows."""
+FAULTS_LIMIT = 3
+"""Number of faults in a row from which a lane counts as failing."""
+CALM_SECONDS = 60.0
+"""Seconds of running after which earlier faults no longer count."""
+FIRST_REST = 1.0
+LONGEST_REST = 60.0
+"""Seconds from a fault until the lane begins again: doubled each time, up to the longest."""
 
 log = structlog.get_logger()
 
@@ -52,6 +58,15 @@ class RunningLane(NamedTuple):
     task: asyncio.Task[None]
     begun_at: float
     """The loop's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Faults:
+    """Faults in a row of one lane."""
+
+    count: int
+    rests_until: float
+    """When the lane may begin again, in the loop's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +128,16 @@ class Lanes:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._config = config
         self._store = store
-        self._clock = clock
-        self._steady = steady(clock, asyncio.get_running_loop().time)
-        self._caller = caller
+        self._clock = DeliveryClock(clock, asyncio.get_running_loop().time)
         self._configured: Mapping[str, Destination] = config().destinations
         self._running: dict[str, RunningLane] = {}
         self._claim = LaneClaims()
         self._timer = LeaseTimer(store.shared, self._stop_at_end_of_leases)
-        self._faults = Faults()
+        self._context = LaneContext(store, self._chatbot, self._clock, caller, random.random, self._timer.lasts)
+        self._faults: dict[str, _Faults] = {}
+        """Faults in a row by lane, until the lane has run calmly."""
         self._seen_owned: dict[str, float] = {}
         """By lane: when it had an owner last, in the loop's time."""
-        self._changed_lanes: set[str] = set()
-        """Lanes whose settings have changed since they began."""
         self._worked: set[str] = set()
         """Lanes that this process has worked at any time."""
         self._closing: set[asyncio.Task[None]] = set()
@@ -159,13 +172,11 @@ class Lanes:
 
     def clock_moved(self) -> float:
         """Return by how many seconds the machine's clock was set forward since the process began, if by many."""
-        moved = self._clock() - self._steady()
-        return moved if abs(moved) >= SHOWN_SECONDS else 0.0
+        return self._clock.machine_moved()
 
     def failing(self) -> frozenset[str]:
-        """Return the destinations whose lanes fail again and again here, and that no other process works."""
-        elsewhere = {name for name, holder in self._claim.holders.items() if holder != self.owner}
-        return (self._faults.given_up - elsewhere) & self._config().destinations.keys()
+        """Return the lanes of this process that fail again and again."""
+        return frozenset(name for name in self._claim.share if self._fault(name).count >= FAULTS_LIMIT)
 
     def wake(self, destinations: frozenset[str]) -> None:
         """Wake the lanes of destinations for which deliveries have been committed (`Store.on_accepted`)."""
@@ -218,7 +229,6 @@ class Lanes:
                 # Deliveries that are mapped already were mapped with the old settings.
                 each.lane.change()
             else:
-                self._changed_lanes.add(name)
                 each.lane.stop()
         self._wake.set()
 
@@ -228,9 +238,11 @@ class Lanes:
         """Claim the lanes of this process, stop lanes that it no longer has, and begin new ones."""
         names = [] if self._stopping else list(self._config().destinations)
         asked_at = asyncio.get_running_loop().time()
-        self._faults.forget_old({name: each.begun_at for name, each in self._running.items()}, asked_at)
+        for name, each in self._running.items():
+            if asked_at - each.begun_at >= CALM_SECONDS:
+                self._faults.pop(name, None)
         try:
-            self._claim = await self._claimed(names, asked_at)
+            await self._claim_share(names, asked_at)
         except StoreUnavailableError as error:
             # The lanes continue: their settlements are refused if another process takes them over meanwhile.
             log.warning("leases_not_renewed", error=str(error))
@@ -244,28 +256,25 @@ class Lanes:
         if not self._stopping:
             self._begin_missing(asked_at)
 
-    async def _claimed(self, names: Sequence[str], asked_at: float) -> LaneClaims:
+    async def _claim_share(self, names: Sequence[str], asked_at: float) -> None:
         """Announce the lanes that this process is configured to work, and claim those of its share.
 
         Raises StoreUnavailableError.
         """
-        given_up = self._faults.given_up.intersection(names)
-        offered = [name for name in names if name not in given_up]
-        membership = await self._store.heartbeat(self.owner, offered, self._clock(), LEASE_SECONDS)
-        share = self._share(membership, given_up, asked_at)
+        membership = await self._store.heartbeat(self.owner, names, self._clock.machine(), LEASE_SECONDS)
+        if self._clock.follow(membership.now, asked_at):
+            log.warning("clock_jumped", lanes=len(self._running))
+            # What they wait for is by the clock as it was.
+            for each in self._running.values():
+                each.lane.stop()
+        share = shares(membership.candidates, membership.holders).get(self.owner, frozenset())
         # A lane that is being stopped is kept until its calls are settled.
         kept = share | self._running.keys()
         released = frozenset(self._claim.leases.keys() - kept)
         if released:
             await self._store.release(self.owner, sorted(released))
-        leases = await self._store.claim(self.owner, sorted(kept), self._clock(), LEASE_SECONDS)
-        return LaneClaims(share, leases, membership.holders, released, asked_at + membership.next_expiry)
-
-    def _share(self, membership: Membership, given_up: frozenset[str], now: float) -> frozenset[str]:
-        """Return the lanes that this process is to work, with those that it had given up and no process works."""
-        share = shares(membership.candidates, membership.holders).get(self.owner, frozenset())
-        left = given_up.difference(*membership.candidates.values())
-        return share | {name for name in left if not self._faults.is_resting(name, now)}
+        leases = await self._store.claim(self.owner, sorted(kept), self._clock.machine(), LEASE_SECONDS)
+        self._claim = LaneClaims(share, leases, membership.holders, released, asked_at + membership.next_expiry)
 
     def _stop_at_end_of_leases(self) -> None:
         """Begin no call after the end of the leases, when other processes may have the lanes."""
@@ -279,23 +288,12 @@ class Lanes:
         # The configuration is read again: it may have been replaced during the claim, and connectors closed with it.
         for name, destination in self._config().destinations.items():
             is_mine = name in self._claim.leases and name in self._claim.share
-            if is_mine and name not in self._running and not self._faults.is_resting(name, now):
+            if is_mine and name not in self._running and now >= self._fault(name).rests_until:
                 self._begin(destination, self._claim.leases[name])
 
     def _begin(self, destination: Destination, lease: Lease) -> None:
         name, loop = destination.name, asyncio.get_running_loop()
-        lane = Lane(
-            destination,
-            self._chatbot,
-            self._store,
-            lease,
-            clock=LaneClock(self._clock, self._steady, destination.retry),
-            caller=self._caller,
-            owned=self._timer.lasts,
-        )
-        if name in self._changed_lanes:
-            self._changed_lanes.discard(name)
-            lane.probe_at_once()
+        lane = Lane(destination, lease, self._context)
         is_first = lease.fence == FIRST_FENCE and name not in self._worked
         self._worked.add(name)
         task = loop.create_task(_work(lane, destination.pace, first=is_first), name=f"lane {name}")
@@ -306,15 +304,20 @@ class Lanes:
         """Remove a lane that was stopped, lost its lease or failed. The next claim may begin it anew."""
         lane, task, begun_at = self._running.pop(name)
         if not task.cancelled() and (error := task.exception()):
-            self._faults.add(name, begun_at, asyncio.get_running_loop().time())
-            given_up = name in self._faults.given_up
-            log.error("lane_fault", destination=name, lane=name, given_up=given_up, exc_info=error)
-        is_replaced = self._config().destinations.get(name) is not lane.destination
-        if is_replaced:
+            self._failed(name, begun_at, error)
+        if self._config().destinations.get(name) is not lane.destination:
             self._close(lane.destination)
-        if is_replaced or name not in self._claim.share or self._stopping:
-            # A new lane, another process or the end of this one waits for it.
-            self._wake.set()
+        # A new lane, another process or the end of this one may wait for it.
+        self._wake.set()
+
+    def _failed(self, name: str, begun_at: float, error: BaseException) -> None:
+        now = asyncio.get_running_loop().time()
+        count = self._fault(name).count + 1 if now - begun_at < CALM_SECONDS else 1
+        self._faults[name] = _Faults(count, now + min(FIRST_REST * 2.0 ** (count - 1), LONGEST_REST))
+        log.error("lane_fault", destination=name, lane=name, in_a_row=count, exc_info=error)
+
+    def _fault(self, name: str) -> _Faults:
+        return self._faults.get(name, _Faults(0, -math.inf))
 
     def _close(self, destination: Destination) -> None:
         task = asyncio.get_running_loop().create_task(destination.connector.close())
@@ -335,3 +338,51 @@ async def _work(lane: Lane, pace: Pace | None, *, first: bool) -> None:
     if pace and not first:
         await pace.spend()
     await lane.run()
+
+
+def shares(wanted: Mapping[str, frozenset[str]], holders: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Assign each lane to one process, as equally as the processes' configurations allow. Pure.
+
+    Every process computes it from the same values, and comes to the same result, so none has to be asked. A difference
+    of a moment does no harm: a process takes a lane only when the lane is free.
+
+    Args:
+        wanted: By process, the lanes that it is configured to work. They differ while a configuration is rolled out.
+        holders: By lane, the process that works it now. It keeps the lane unless it has more than its share, or is
+            leaving.
+    """
+    given: dict[str, set[str]] = {process: set() for process in sorted(wanted)}
+    free = []
+    for lane in sorted(frozenset[str]().union(*wanted.values())):
+        holder = holders.get(lane)
+        if holder in given and lane in wanted[holder]:
+            given[holder].add(lane)
+        else:
+            free.append(lane)
+    for lane in free:
+        willing = [process for process in given if lane in wanted[process]]
+        given[min(willing, key=lambda process: len(given[process]))].add(lane)
+    while _even_out(given, wanted):
+        pass
+    return {process: frozenset(lanes) for process, lanes in given.items()}
+
+
+def _even_out(given: Mapping[str, set[str]], wanted: Mapping[str, frozenset[str]]) -> bool:
+    """Move lanes from a process that has many to one that has at least two fewer; False if there is none to move.
+
+    Many lanes go at once, as long as neither of the two passes the average: moving thousands of them one by one would
+    hold up the process for seconds.
+    """
+    by_count = sorted(given, key=lambda process: len(given[process]))
+    average = sum(map(len, given.values())) / max(len(given), 1)
+    for giver in reversed(by_count):
+        for taker in by_count:
+            if len(given[giver]) - len(given[taker]) < 2:  # noqa: PLR2004 - one fewer is equal enough
+                break
+            if lanes := given[giver] & wanted[taker]:
+                count = min(len(given[giver]) - math.ceil(average), math.floor(average) - len(given[taker]))
+                moved = heapq.nlargest(max(count, 1), lanes)
+                given[giver].difference_update(moved)
+                given[taker].update(moved)
+                return True
+    return False

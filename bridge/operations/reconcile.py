@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from bridge.config.model import Config, Destination, Route
-from bridge.delivery.quota import quota_hold
+from bridge.delivery.rate_limit import quota_hold
 from bridge.store import history
 from bridge.store.history import DeliveredPage, DeliveredRecord, OutcomeCounts, RouteEnds
 from bridge.store.interface import DeliveryState

@@ -162,6 +162,8 @@ class Membership:
     """Lanes that each process would work."""
     holders: Mapping[str, str]
     """The process that holds a valid lease, by lane."""
+    now: float
+    """Time of that moment by the store's clock: the server's, or the caller's if no machine shares the store."""
     next_expiry: float = math.inf
     """Seconds until the first member or lease of another process expires if it is not renewed."""
 

@@ -179,6 +179,7 @@ def _membership(
     return Membership(
         candidates,
         holders={row.name: row.owner for row in leased},
+        now=now,
         next_expiry=min((expiry, *(row.lease_until for row in leased if row.owner != owner))) - now,
     )
 

@@ -1,9 +1,13 @@
 """The machine's clock is set while the program runs: no lead waits for it."""
 
+import asyncio
+import contextlib
+import signal
 import time
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.acceptance.configured import ENVIRONMENT, chatbot, http, settings
 from tests.acceptance.destination import Deciding, Decision
@@ -89,3 +93,50 @@ async def test_a_clock_that_is_set_ahead_four_days_gives_up_no_lead(tmp_path: Pa
             failing = False
             rows = await program.settled()
             assert [each["state"] for each in rows] == ["delivered"] * 10
+
+
+@pytest.mark.filterwarnings("ignore:XDG_RUNTIME_DIR")
+async def test_a_process_whose_clock_is_an_hour_ahead_delays_no_lead_of_its_lanes(tmp_path: Path) -> None:
+    """Two processes share four lanes whose destinations are away. The one with the wrong clock is killed."""
+    from tests.postgresql import database
+
+    away = True
+    names = ("one", "two", "three", "four")
+    async with contextlib.AsyncExitStack() as stack:
+        environment = {**ENVIRONMENT, "STORE_URL": stack.enter_context(database(migrated=False))}
+        crms = [await stack.enter_async_context(Deciding(lambda _: (503 if away else 200, {}))) for _ in names]
+        retry = {"initial": "1s", "max": "4s", "jitter": 0}
+        wanted = settings(
+            {name: http(crm.url, retry=retry) for name, crm in zip(names, crms, strict=True)},
+            chatbot(list(names), signature_tolerance="0s"),
+        )
+        wanted["store"]["url"] = "${STORE_URL}"
+        programs = []
+        for name in ("ahead", "right"):
+            folder = tmp_path / name
+            beside = folder / "beside"
+            beside.mkdir(parents=True)
+            programs.append(await stack.enter_async_context(Victim(folder, beside, wanted, environment)))
+        ahead, right = programs
+        ahead.set_clock(3_600.0)
+        for each in programs:
+            await each.up()
+        sender = await stack.enter_async_context(Sender(right))
+
+        async def worked() -> set[int]:
+            lanes = (await right.run("lanes", "list", "--json")).json()
+            return {int(each["owner"].split(":")[1]) for each in lanes if each["owner"]}
+
+        async with asyncio.timeout(20):
+            while await worked() != {ahead.pid, right.pid}:
+                await asyncio.sleep(0.1)
+        for _ in range(6):
+            await sender.deliver(lead())
+        for crm in crms:
+            await until(lambda crm=crm: len(crm.received) >= 6, "the lane to pause")  # type: ignore[misc]
+        ahead.signal(signal.SIGKILL)
+        await ahead.ended()
+        await asyncio.sleep(2)
+        away = False
+        rows = await right.settled(20)
+        assert [each["state"] for each in rows] == ["delivered"] * 24

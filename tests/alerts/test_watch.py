@@ -25,8 +25,9 @@ from bridge.app import running
 from bridge.config.model import AlertSettings, FileFault
 from bridge.config.reload import load_files
 from bridge.delivery import retry
-from bridge.delivery.clock import LaneClock
-from bridge.delivery.lane import Lane
+from bridge.delivery.attempt import AttemptRunner
+from bridge.delivery.clock import DeliveryClock
+from bridge.delivery.lane import Lane, LaneContext
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState, Room
 from bridge.ingress.spool import Spool
@@ -175,14 +176,9 @@ class Place:
         self.config = replace(
             config([chatbot("acme", route("crm"))], [self.crm]), alerts=AlertSettings((url,) if url else ())
         )
-        clock = LaneClock(self.clock, None, self.crm.retry)
-        self.lane = Lane(
-            self.crm,
-            self.config.chatbots.get,
-            store,
-            Lease("crm", 1),
-            clock=clock,
-        )
+        clock = DeliveryClock(self.clock, self.clock)
+        context = LaneContext(store, self.config.chatbots.get, clock, AttemptRunner(), lambda: 0.0)
+        self.lane = Lane(self.crm, Lease("crm", 1), context)
         self.lanes = {"crm": self.lane}
         self.query_threads = QueryThreads(driver)
         self.watch = Watch(lambda: self.config, lambda: self.lanes, store, self.query_threads.ask, self.clock)

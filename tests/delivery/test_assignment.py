@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.delivery.assignment import shares
+from bridge.delivery.supervisor import shares
 
 LANES = [f"lane{number}" for number in range(30)]
 processes = st.sampled_from(["a", "b", "c", "d"])

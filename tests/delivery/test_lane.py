@@ -13,8 +13,8 @@ from sqlalchemy import insert, select, update
 from bridge.config.model import Chatbot, RateLimit
 from bridge.delivery import retry
 from bridge.delivery.attempt import AttemptRunner
-from bridge.delivery.clock import LaneClock
-from bridge.delivery.lane import Lane
+from bridge.delivery.clock import DeliveryClock
+from bridge.delivery.lane import Lane, LaneContext
 from bridge.delivery.suspects import ATTEMPTS_LIMIT
 from bridge.errors import StoreUnavailableError
 from bridge.ingress.signature import key_fingerprint
@@ -39,7 +39,6 @@ class Rig:
         self.store = store
         self.driver = driver
         self.clock = Clock()
-        self.steady: Callable[[], float] | None = None
         self.connector = FakeConnector()
         self.destination = destination("crm", self.connector, **options)
         self.bots = {"acme": chatbot("acme", route("crm"))}
@@ -47,22 +46,14 @@ class Rig:
         self.lane: Lane | None = None
         self.run: asyncio.Task[None] | None = None
 
-    async def start(self, *, changed: bool = False) -> None:
+    async def start(self) -> None:
         await self.store.heartbeat("me", ["crm"], self.clock(), 1e9)
         self.lease = (await self.store.claim("me", ["crm"], self.clock(), 1e9))["crm"]
-        clock = LaneClock(self.clock, self.steady, self.destination.retry)
-        self.lane = Lane(
-            self.destination,
-            self.bots.get,
-            self.store,
-            self.lease,
-            clock=clock,
-            chance=lambda: 0.0,
-            caller=self.caller,
-        )
+        clock = DeliveryClock(self.clock, self.clock)
+        caller = self.caller or AttemptRunner()
+        context = LaneContext(self.store, self.bots.get, clock, caller, lambda: 0.0)
+        self.lane = Lane(self.destination, self.lease, context)
         self.store.on_accepted = lambda _: self.lane.wake() if self.lane else None
-        if changed:
-            self.lane.probe_at_once()
         self.run = asyncio.create_task(self.lane.run())
 
     async def stop(self) -> None:
@@ -535,7 +526,7 @@ async def test_a_fault_of_a_mapping_spoils_its_own_delivery_only(rig: Callable[.
     class Faulty:
         create_only = if_empty = frozenset[str]()
 
-        def apply(self, values: Any) -> dict[str, Any]:
+        def apply(self, values: Any, _: object = None) -> dict[str, Any]:
             if values["Email"] == "bad@example.com":
                 raise ZeroDivisionError
             return {"email": values["Email"]}
@@ -559,7 +550,7 @@ class Costly:
         self.made: list[tuple[str, str]] = []
         """The leads, and the threads in which they were mapped."""
 
-    def apply(self, values: Any) -> dict[str, Any]:
+    def apply(self, values: Any, _: object = None) -> dict[str, Any]:
         if values["Email"] == "slow@example.com":
             budget.current_budget().charge(budget.INLINE_STEPS + 1)
             assert self.may_go_on.wait(5)
@@ -713,70 +704,45 @@ async def test_a_connector_that_cannot_tell_its_quotas_is_held_back_by_nothing(r
 # -- clocks
 
 
-async def test_a_clock_that_is_set_back_holds_up_neither_a_batch_nor_a_retry_nor_a_new_lead(
-    rig: Callable[..., Rig],
-) -> None:
-    lane, steady = rig(batch=10, linger=5.0), Clock()
-    lane.steady = steady
-    await lane.start()
-    lane.connector.answer = lambda records: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)] * len(records)
-    await lane.accept()
-    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 1)
-    # It waits for company, and somebody sets the clock back by a day.
-    lane.clock.now -= DAY
-    steady.now += 5.0
-    lane.advance(0)
-    await lane.settled(1)
-    [row] = lane.rows()
-    # The store has what the clock says: another process reads it under that clock.
-    assert row.due_at == pytest.approx(lane.clock() + 10.0)
-    assert lane.rows(attempts)[0].started_at == pytest.approx(lane.clock())
-    lane.connector.answer = all_delivered
-    steady.now += 10.0
-    lane.advance(0)
-    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 1)
-    steady.now += 5.0
-    lane.advance(0)
-    await lane.calls(2)
-    await lane.accept()
-    await lane.until(lambda: lane.lane is not None and len(lane.lane.state.ready) == 1)
-    steady.now += 5.0
-    lane.advance(0)
-    await lane.calls(3)
-
-
-async def test_what_the_store_says_is_due_far_ahead_is_brought_near(rig: Callable[..., Rig]) -> None:
+async def test_a_lane_that_begins_brings_near_what_the_store_says_is_due_far_ahead(rig: Callable[..., Rig]) -> None:
     lane = rig()
     await lane.accept(2)
     with lane.driver.engine().begin() as connection:
         # Written under a clock that was a year ahead: one has failed, the other is new.
         connection.execute(update(deliveries).values(due_at=lane.clock() + 365 * DAY))
-        failing = {"failures": 1, "attempts": 1, "failing_since": lane.clock() + 365 * DAY}
+        failing = {"failures": 2, "attempts": 2, "failing_since": lane.clock() + 365 * DAY}
         connection.execute(update(deliveries).where(deliveries.c.id == 1).values(failing))
     await lane.start()
     await lane.settled(1)
     assert lane.states() == ["pending", "delivered"]
-    lane.advance(DAY - 1)
+    lane.advance(19)
+    await asyncio.sleep(0.02)
     assert len(lane.connector.calls) == 1
+    lane.connector.answer = lambda _: [Retry(Reason.CONFLICT, "busy", Blame.RECORD)]
     lane.advance(1)
     await lane.settled(2)
-    assert lane.states() == ["delivered", "delivered"]
+    row = lane.rows()[0]
+    assert (row.failing_since, row.due_at) == (lane.clock(), lane.clock() + 40)
 
 
-async def test_a_pause_that_ends_next_year_is_looked_at_within_a_day(rig: Callable[..., Rig]) -> None:
+async def test_a_lane_that_begins_tries_its_destination_once_whatever_pause_it_finds(rig: Callable[..., Rig]) -> None:
     lane = rig()
-    await lane.accept()
+    await lane.accept(3)
     with lane.driver.engine().begin() as connection:
         pause = {"paused_by": "lane", "pause_reason": "rate_limited", "paused_until": lane.clock() + 365 * DAY}
         connection.execute(insert(lanes).values(name="crm", **pause))
+    lane.connector.answer = lambda _: [Retry(Reason.RATE_LIMITED, "wait", Blame.DESTINATION, after=3600.0)]
     await lane.start()
-    await lane.until(lambda: lane.lane is not None and lane.lane.pause is not None)
-    assert lane.lane is not None
-    assert lane.lane.pause is not None
-    assert "perhaps because of a wrong clock" in (lane.lane.pause.detail or "")
-    lane.advance(DAY)
     await lane.settled(1)
-    assert lane.states() == ["delivered"]
+    await lane.until(lambda: lane.rows(lanes)[0].paused_until == lane.clock() + 3600.0)
+    await asyncio.sleep(0.02)
+    assert len(lane.connector.calls) == 1
+    await lane.stop()
+    lane.connector.answer = all_delivered
+    await lane.start()
+    await lane.settled(4)
+    assert lane.states() == ["delivered"] * 3
+    assert lane.rows(lanes)[0].paused_until is None
 
 
 async def test_a_destination_that_asks_for_a_year_is_probed_within_a_day(rig: Callable[..., Rig]) -> None:
@@ -800,23 +766,6 @@ async def test_a_quota_that_ends_next_year_is_looked_at_within_a_day(rig: Callab
     await lane.accept()
     lane.advance(DAY)
     await lane.settled(2)
-
-
-async def test_a_lane_whose_settings_have_changed_probes_at_once(rig: Callable[..., Rig]) -> None:
-    lane = rig()
-    await lane.start()
-    lane.connector.answer = lambda _: [Retry(Reason.UNAUTHORIZED, "no", Blame.DESTINATION)]
-    await lane.accept()
-    await lane.settled(1)
-    await lane.until(lambda: any(row.paused_until for row in lane.rows(lanes)))
-    await lane.stop()
-    lane.connector.answer = all_delivered
-    await lane.start(changed=True)
-    await lane.settled(2)
-    assert lane.states() == ["delivered"]
-
-
-# -- whose trouble it is
 
 
 async def test_a_lead_that_always_fails_does_not_keep_a_good_one_from_a_quiet_lane(rig: Callable[..., Rig]) -> None:

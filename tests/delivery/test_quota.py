@@ -1,6 +1,6 @@
 import pytest
 
-from bridge.delivery.quota import QuotaHold, quota_hold
+from bridge.delivery.rate_limit import QuotaHold, quota_hold
 from connectors.base import Quota
 
 NOW = 1000.0

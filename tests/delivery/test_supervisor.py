@@ -10,7 +10,6 @@ from unittest.mock import Mock
 import pytest
 
 from bridge.config.model import RateLimit
-from bridge.delivery import lane_faults
 from bridge.delivery import supervisor as module
 from bridge.delivery.attempt import AttemptRunner
 from bridge.delivery.supervisor import Lanes
@@ -256,9 +255,9 @@ async def test_one_that_follows_does_not_use_the_limit_again(driver: Driver) -> 
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have lanes that fail begin again after a moment, without writing the time's worth of tracebacks."""
     monkeypatch.setattr(module, "log", Mock())
-    monkeypatch.setattr(lane_faults, "FIRST_REST", 0.05)
-    monkeypatch.setattr(lane_faults, "LONGEST_REST", 0.2)
-    monkeypatch.setattr(lane_faults, "CALM_SECONDS", 0.8)
+    monkeypatch.setattr(module, "FIRST_REST", 0.05)
+    monkeypatch.setattr(module, "LONGEST_REST", 0.2)
+    monkeypatch.setattr(module, "CALM_SECONDS", 0.8)
 
 
 def break_lane(process: Process, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
@@ -274,25 +273,7 @@ def break_lane(process: Process, monkeypatch: pytest.MonkeyPatch, broken: str) -
 
 
 @pytest.mark.usefixtures("quickly")
-async def test_a_lane_that_fails_again_and_again_is_worked_by_another_process(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = start()
-    break_lane(first, monkeypatch, "crm")
-    await until(lambda: first.lanes.failing() == {"crm"})
-    assert not first.lanes.complete()
-    second = start()
-    await until(lambda: "crm" in second.working)
-    await until(lambda: first.lanes.complete() and not first.lanes.failing())
-    await first.store.accept([routed("crm")])
-    await until(lambda: len(second.connectors["crm"].calls) == 1)
-    # Each has its share of the others, and the first one does not take the lane that it has given up.
-    await until(lambda: len(first.working) == 2 and len(second.working) == 2)
-    assert "crm" not in first.working
-
-
-@pytest.mark.usefixtures("quickly")
-async def test_a_lane_that_fails_is_tried_again_where_there_is_no_other_process(
+async def test_a_lane_that_fails_again_and_again_is_shown_and_tried_until_it_works(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = start()

@@ -1,7 +1,7 @@
 """Processes that share the lanes: the real lanes and the real shares, on a queue in memory and simulated processors.
 
-Ownership is worked out as the program does it (`bridge.delivery.assignment`, with the times of
-`bridge.delivery.supervisor`). The leases themselves are not written anywhere.
+Ownership is worked out as the program does it (`bridge.delivery.supervisor`). The leases themselves are not written
+anywhere.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 from bridge.config.model import Chatbot, RateLimit, RetrySchedule
-from bridge.delivery.assignment import shares
-from bridge.delivery.clock import LaneClock
-from bridge.delivery.lane import Lane
-from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS
+from bridge.delivery.attempt import AttemptRunner
+from bridge.delivery.clock import DeliveryClock
+from bridge.delivery.lane import Lane, LaneContext
+from bridge.delivery.supervisor import LEASE_SECONDS, RENEW_SECONDS, TICK_SECONDS, shares
 from bridge.store.interface import Lease, Store
 from bridge.store.sql import NOTIFY_SECONDS
 from connectors.base import Blame, Connector, Delivered, Outcome, Preview, Reason, Record, Retry
@@ -102,6 +102,9 @@ class Cluster:
         self.shares: Mapping[int, int] = self._sizes()
         """How many lanes each process has at the start."""
         self._loop = asyncio.get_running_loop()
+        clock = DeliveryClock(self._loop.time, self._loop.time)
+        queue = cast("Store", store)
+        self._context = LaneContext(queue, _chatbot, clock, AttemptRunner(), self._chance.random)
 
     async def accept(self, lead: Arrival) -> int:
         """Take a lead in one of the processes that live; give its delivery's id."""
@@ -177,14 +180,7 @@ class Cluster:
         connector = SimulatedCrm(self._crm, owner, lambda now: self._scenario.is_away(place, now), self._chance)
         limits = RateLimit(self._crm.requests, self._crm.per)
         made = destination(name, connector, batch=self._crm.batch, rate_limit=limits, retry=_RETRY)
-        lane = Lane(
-            made,
-            _chatbot,
-            cast("Store", self._store),
-            Lease(name, 1),
-            clock=LaneClock(self._loop.time, None, made.retry),
-            chance=self._chance.random,
-        )
+        lane = Lane(made, Lease(name, 1), self._context)
         task = self._loop.create_task(lane.run(), name=name)
         task.add_done_callback(self._ended)
         return lane, task

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from bridge.delivery.assignment import shares
+from bridge.delivery.supervisor import shares
 from bridge.store.preparation import driver_for, migrate
 from bridge.store.sql import SqlStore
 from tests.benchmarks import children

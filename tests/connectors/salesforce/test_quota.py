@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from bridge.delivery.quota import QuotaHold, quota_hold
+from bridge.delivery.rate_limit import QuotaHold, quota_hold
 from connectors.base import Blame, Delivered, Retry
 from connectors.salesforce.client import SalesforceQuotas
 from connectors.testing.salesforce import SalesforceSandbox
