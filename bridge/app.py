@@ -39,7 +39,7 @@ from bridge.store.config_texts import write_config_texts
 from bridge.store.driver import Driver
 from bridge.store.preparation import driver_for, prepare, spool_driver
 from bridge.store.retention import prune_for_ever
-from bridge.store.spool import Reserve, SpoolStore
+from bridge.store.spool import SpoolStore
 from bridge.store.sql import SqlStore
 from bridge.telemetry.setup import start_tracing
 
@@ -136,7 +136,7 @@ async def running(
             watch,
             store,
             spool,
-            prune=partial(prune_for_ever, in_use, store, clock, watch.pruning),
+            prune=partial(prune_for_ever, in_use, store, clock),
             report=Reporter(in_use, store, query_threads.ask, clock).run,
         )
         _beside(
@@ -271,13 +271,7 @@ async def _spooled(
     driver.lock()
     stack.callback(driver.unlock)
     try:
-        try:
-            await asyncio.to_thread(prepare, driver)
-        except StoreUnavailableError:
-            # Opening takes some room, and the disk may be full.
-            if not Reserve(driver.path).free():
-                raise
-            await asyncio.to_thread(prepare, driver)
+        await asyncio.to_thread(prepare, driver)
         kept = SpoolStore(driver)
         shutdown.add("spool", kept.close, store=True)
         spool = Spool(store, kept, settings.spool_limit, observe, identity_key=settings.identity_key)

@@ -172,7 +172,6 @@ class Spooling(Protocol):
     """The part of a spool that health checks ask; see `bridge.ingress.spool.Spool`."""
 
     refusing: str | None
-    undeleted: str | None
 
 
 class HealthEndpoints:
@@ -234,7 +233,6 @@ class HealthEndpoints:
         counts = {
             "files_with_errors": len(config.faults),
             "clock_set_forward_seconds": round(self._lanes.clock_moved()),
-            "spools_not_deleted": int(self.spool is not None and self.spool.undeleted is not None),
         }
         return {name: count for name, count in counts.items() if count}
 

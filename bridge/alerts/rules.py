@@ -45,7 +45,6 @@ class Rule(StrEnum):
     REFUSED = "refused"
     SPOOL = "spool"
     STORE = "store"
-    UNPRUNED = "unpruned"
     UNRECOGNISED = "unrecognised"
     WARNED = "warned"
 
@@ -114,8 +113,6 @@ class BridgeState:
     """Destinations whose lanes fail repeatedly in this process and run in no other one."""
     moved: Sequence[str] = ()
     """Open files of this process whose paths are now other files or missing."""
-    unpruned: bool = False
-    """True if nothing is pruned because the clock may be wrong."""
     faulty: Sequence[str] = ()
     """Names of background tasks that failed recently."""
     spooled: SpoolState | None = None
@@ -170,12 +167,6 @@ def _bridge(state: BridgeState) -> Iterator[Condition]:
             "with the -wal file beside it; killed before that, the bridge may lose leads that it has acknowledged"
         )
         yield Condition(ConditionKey(Rule.MOVED, name), f"{name}: the store's file is not in its place", detail)
-    if state.unpruned:
-        detail = (
-            "the clock is far beyond the newest event, so nothing is deleted for a day of running time; if the clock "
-            "is wrong, correct it before that"
-        )
-        yield Condition(ConditionKey(Rule.UNPRUNED), "pruning is held back", detail)
     for name in state.faulty:
         detail = "it failed and was begun again; see the log, and report the fault"
         yield Condition(ConditionKey(Rule.FAULTY, name), f"{name}: a background task fails", detail)

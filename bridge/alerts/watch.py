@@ -114,7 +114,6 @@ class Watch:
         self._failing = failing
         self.moved: Callable[[], Sequence[str]] = tuple
         """Returns the open files that are not in their places."""
-        self._unpruned = False
         self._faults: dict[str, float] = {}
         """Time of the last failure of each background task."""
         self._wake = asyncio.Event()
@@ -135,10 +134,6 @@ class Watch:
     def wake(self) -> None:
         """Request a check soon."""
         self._wake.set()
-
-    def pruning(self, held: bool) -> None:  # noqa: FBT001 - the one thing that it says
-        """Record whether pruning is held back."""
-        self._unpruned = held
 
     def failed(self, work: str) -> None:
         """Record that a background task has failed."""
@@ -201,7 +196,6 @@ class Watch:
             faults=[Path(each.file).name for each in self._config().faults],
             failing=self._failing(),
             moved=self.moved(),
-            unpruned=self._unpruned,
             faulty=[work for work, at in self._faults.items() if self._clock() - at < FAULTY_SECONDS],
             spooled=SpoolState(spool.size, spool.limit, spool.refusing) if spool and spool.in_use else None,
             spools=spool is not None,

@@ -4,8 +4,8 @@ An event goes to the spool after the database has failed for it. So do all later
 keeps the events of a contact in order. To move an event is to accept it in the database. Its id makes a second accept
 harmless, so neither a crash nor a lost answer to a commit loses or doubles an event.
 
-Moving does not write to the spool. The position is kept in memory, and moved events are deleted when the disk permits
-it. A full disk thus delays neither the moving nor, after the last event is moved, new events.
+Each moved event is deleted at once, which needs some room on the disk. So the spool takes nothing while little room is
+left, and senders try again.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from bridge.store.spool import SpoolStore
 
 MOVED_AT_ONCE = 100
 """Events that are moved in one step."""
-_DELETED_AT_ONCE = 2 * MOVED_AT_ONCE
 LOOK_SECONDS = 1.0
 """Seconds between two attempts to reach the database."""
 REFUSED_SECONDS = 30.0
@@ -67,16 +66,6 @@ class Spool:
         self._in_use = asyncio.Event()
         self.refusing: str | None = None
         """Reason why new events are refused; None if they are not."""
-        self.undeleted: str | None = None
-        """Reason why moved events cannot be deleted; None if they can."""
-        self._moved_through = 0
-        """Number of the last moved event."""
-        self._moved_requests = 0
-        """Id of the last moved request of the quarantine."""
-        self._step = _DELETED_AT_ONCE
-        """Number of rows that one transaction deletes: fewer on a disk that is nearly full."""
-        self._delete_at = 0.0
-        """Time of the next attempt to delete, in the loop's time."""
 
     @property
     def in_use(self) -> bool:
@@ -111,11 +100,11 @@ class Spool:
         database has been reached, so no event enters it under another id.
         """
         if identity is None:
-            self._identity = await self._spool.first_identity(self._identity_key)
+            own = self._identity_key
+            self._identity = await self._spool.identity(None) if own is None else Identity(own)
             self._in_use.set()
         else:
-            await self._agree(identity)
-        await self._spool.keep_reserve()
+            self._agree(identity)
         self._sized(await self._spool.size())
         if self.size or await self._spool.refused():
             self._in_use.set()
@@ -135,11 +124,8 @@ class Spool:
                 self._begin(error)
         if not await self._opened():
             return await self._store.accept(routed)
-        if self.size + _bytes(routed) > self.limit:
-            full = "the database cannot be reached, and the spool is full (store.spool_limit)"
-            self._refuse(full)
-            raise StoreUnavailableError(full)
         try:
+            self._check_room(_bytes(routed))
             with self._put():
                 new = await self._spool.accept(routed)
         except StoreUnavailableError as error:
@@ -161,8 +147,16 @@ class Spool:
                 self._begin(error)
         if not await self._opened():
             return await self._store.quarantine(request, identity)
+        self._check_room(0)
         with self._put():
             return await self._spool.quarantine(request, identity)
+
+    def _check_room(self, size: int) -> None:
+        """Raise StoreUnavailableError if the spool has no room for so many bytes."""
+        if self.size + size > self.limit:
+            raise StoreUnavailableError("the database cannot be reached, and the spool is full (store.spool_limit)")
+        if not self._spool.has_room():
+            raise StoreUnavailableError("the database cannot be reached, and the disk of store.spool is nearly full")
 
     async def _opened(self) -> bool:
         """Wait while the spool is paused. Returns True if events go to the spool."""
@@ -184,12 +178,6 @@ class Spool:
     async def run(self) -> None:
         """Move the events whenever the database can be reached, until cancelled."""
         while True:
-            if self.undeleted and not self.in_use:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._in_use.wait()
-                await self._delete()
-                continue
             await self._in_use.wait()
             try:
                 if not await self._move():
@@ -218,74 +206,33 @@ class Spool:
             self._pause.set_result(None)
             self._pause = None
         self._refuse(None)
-        log.info("spool_empty", **({"undeleted": self.undeleted} if self.undeleted else {}))
+        log.info("spool_empty")
         await self._spool.truncate_log()
-        if not self.undeleted:
-            await self._spool.keep_reserve()
 
     async def _move(self) -> bool:
         """Move the oldest events, or a request. Returns False if there are none."""
         if not self._agreed:
-            await self._agree(await self._store.identity(self._identity_key))
-        kept, last = await self._spool.oldest(MOVED_AT_ONCE, self._moved_through)
+            self._agree(await self._store.identity(self._identity_key))
+        kept, last = await self._spool.oldest(MOVED_AT_ONCE)
         if kept:
             # Events that arrived before the database was reached for the first time have ids of the spool's own key.
             moved = [each._replace(event=identified(each.event, self.identity)) for each in kept]
             await self._store.accept(moved)
-            self._moved_through = last
+            await self._spool.remove(last)
             self._sized(max(0, self.size - _bytes(kept)))
             for before, after in zip(kept, moved, strict=True):
                 if before.event.id != after.event.id:
                     log.info("event_renamed", event_id=after.event.id, spooled_as=before.event.id)
-        elif refused := await self._spool.refused(self._moved_requests):
+        elif refused := await self._spool.refused():
             number, request = refused
             await self._store.quarantine(request, self.identity)
-            self._moved_requests = number
+            await self._spool.remove_refused(number)
         else:
             return False
-        await self._delete()
         return True
 
-    async def _delete(self) -> None:
-        """Delete moved events; on a full disk, try again later."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._delete_at:
-            return
-        try:
-            try:
-                await self._delete_all()
-            except StoreUnavailableError:
-                self._step = max(1, self._step // 10)
-                await self._spool.make_room()
-                await self._delete_all()
-        except StoreUnavailableError as error:
-            self._delete_at = loop.time() + LOOK_SECONDS
-            if not self.undeleted:
-                detail = "events are moved all the same; make room on the disk of store.spool"
-                log.warning("spool_not_deleted", error=str(error), detail=detail)
-            self.undeleted = str(error)
-            return
-        if self.undeleted:
-            self.undeleted = None
-            self._refuse(None)
-            log.info("spool_deleted")
-            await self._spool.truncate_log()
-            await self._spool.keep_reserve()
-
-    async def _delete_all(self) -> None:
-        while await self._spool.remove(self._moved_through, self._step):
-            self._step = min(_DELETED_AT_ONCE, 2 * self._step)
-        while self._moved_requests and await self._spool.remove_refused(self._moved_requests, self._step):
-            pass
-
-    async def _agree(self, identity: Identity) -> None:
+    def _agree(self, identity: Identity) -> None:
         """Use the database's identity from now on."""
-        if self._identity_key is None:
-            try:
-                await self._spool.keep_identity(identity)
-            except StoreUnavailableError as error:
-                # The next start copies it. Until then ids may be made with the spool's own key, and are replaced later.
-                log.warning("identity_not_copied", error=str(error))
         self._identity, self._agreed = identity, True
 
     def _refuse(self, why: str | None) -> None:

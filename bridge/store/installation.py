@@ -2,13 +2,13 @@
 
 The first process makes the key, and the store keeps it. If the configuration has a key (`store.identity_key`), the
 store keeps only a check value, by which another key is noticed. A spool keeps a key of its own for the time before it
-reaches its database, and a copy of the database's key.
+reaches its database.
 """
 
 import secrets
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, select
 
 from bridge.errors import OperatorError
 from bridge.identity import KEY_BYTES, Identity
@@ -19,8 +19,6 @@ from bridge.store.transaction import insert_missing
 _KEY: Final = "identity_key"
 """Row of the store's key, or of the check value of a configured key. Their lengths differ."""
 _COLUMN: Final = "installation.value"
-_COPY: Final = "database_identity_key"
-"""In a spool: row of the database's key."""
 
 
 def adopt(connection: Connection, given: bytes | None) -> Identity:
@@ -59,19 +57,6 @@ def known(connection: Connection, given: bytes | None) -> Identity | None:
     elif given not in {None, value}:
         raise OperatorError(f"store.identity_key: {_ANOTHER}, which it made itself; remove store.identity_key")
     return Identity(value if given is None else given)
-
-
-def keep_copy(connection: Connection, identity: Identity) -> None:
-    """Store a copy of the database's key in the spool."""
-    if copy(connection) != identity:
-        connection.execute(delete(installation).where(installation.c.name == _COPY))
-        connection.execute(insert(installation).values(_row(connection, _COPY, identity.key)))
-
-
-def copy(connection: Connection) -> Identity | None:
-    """Return the copy of the database's identity in the spool."""
-    value = _value(connection, _COPY)
-    return None if value is None else Identity(value)
 
 
 _ANOTHER: Final = "the store is used with another key"

@@ -302,10 +302,10 @@ class Store(Protocol):
         """Run a change for which nothing above is meant, in a transaction of its own between those of the traffic."""
         ...
 
-    async def newest_receipt(self, now: float) -> tuple[float, float | None]:
-        """Return the store's time, or `now` if it has no clock, and the receipt of its newest event.
+    async def newest_receipt(self, now: float) -> float | None:
+        """Return the receipt of the newest event that is not in the future; None without one.
 
-        Events from the future are skipped; None if there are no others.
+        `now` counts where the store has no clock of its own.
         """
         ...
 

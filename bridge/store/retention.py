@@ -1,8 +1,7 @@
 """Retention: the deletion of expired data in small steps beside the traffic.
 
-A clock that is wrong by months would delete everything at once. So pruning waits if the clock may be wrong: it is far
-beyond the newest event at the start, jumps while the process runs, or is far ahead of the database's. A quiet
-installation looks like a wrong clock, so pruning waits for only a day of running time.
+Ages are counted from the store's newest receipt, not from the clock. A clock that is set wrong deletes nothing, because
+it makes no receipt: the signature of a request is too old or too new for it.
 """
 
 import asyncio
@@ -72,71 +71,24 @@ ROUND_SECONDS = 3600.0
 """Pause between two rounds over the store."""
 STEP_SECONDS = 0.2
 """Pause between two steps of a round, in which the writer is free for the traffic."""
-DOUBT_SECONDS = 2 * 86_400.0
-"""A clock that is further ahead than this may be wrong."""
-HELD_SECONDS = 86_400.0
-"""Time for a person to correct the clock."""
-
-_DETAIL = "the clock is far beyond the newest event: if it is wrong, correct it within a day of running time"
 
 log = structlog.get_logger()
 
 
-class ClockDoubt:
-    """Doubt about the clock. Pure: times are passed in."""
-
-    def __init__(self) -> None:
-        self._last: tuple[float, float] | None = None
-        self._until = 0.0
-
-    def holds(self, now: float, passed: float, there: float, newest: float | None) -> bool:
-        """Return True if pruning must wait.
-
-        Args:
-            now: The clock, in seconds since the epoch.
-            passed: Seconds of running time, from any moment on.
-            there: The store's own clock, or `now` if it has none.
-            newest: Receipt of the newest event that is not in the future; None if there is none.
-        """
-        ahead = max(0.0, now - there)
-        if self._last is None:
-            ahead = max(ahead, there - newest if newest is not None else 0.0)
-        else:
-            ahead = max(ahead, (now - self._last[0]) - (passed - self._last[1]))
-        if ahead > DOUBT_SECONDS:
-            self._until = passed + HELD_SECONDS
-        self._last = now, passed
-        return passed < self._until
-
-
-async def prune_for_ever(
-    config: Callable[[], Config],
-    store: Store,
-    clock: Callable[[], float],
-    held: Callable[[bool], None] = lambda _: None,
-) -> None:
-    """Prune the store round after round, until cancelled.
-
-    `held` is called before each round: with True if the round is left out because the clock may be wrong.
-    """
-    doubt = ClockDoubt()
+async def prune_for_ever(config: Callable[[], Config], store: Store, clock: Callable[[], float]) -> None:
+    """Prune the store round after round, until cancelled."""
     while True:
         try:
-            now = clock()
-            there, newest = await store.newest_receipt(now)
-            waits = doubt.holds(now, asyncio.get_running_loop().time(), there, newest)
-            held(waits)
-            if waits:
-                log.warning("pruning_held", detail=_DETAIL)
-            else:
-                await _round(config, store, clock)
+            newest = await store.newest_receipt(clock())
+            if newest is not None:
+                await _round(config, store, newest)
         except StoreUnavailableError as error:
             log.warning("not_pruned", error=str(error))
         await asyncio.sleep(ROUND_SECONDS)
 
 
-async def _round(config: Callable[[], Config], store: Store, clock: Callable[[], float]) -> None:
-    """Prune the store once.
+async def _round(config: Callable[[], Config], store: Store, now: float) -> None:
+    """Prune the store once; `now` is its newest receipt.
 
     The audit log is kept as long as the longest-kept event, so that the entry of an action lives as long as its
     subject.
@@ -148,7 +100,7 @@ async def _round(config: Callable[[], Config], store: Store, clock: Callable[[],
         pruned = await store.change(
             partial(
                 prune_events,
-                now=clock(),
+                now=now,
                 delivered=kept.retention_delivered,
                 dead=kept.retention_dead,
                 after=after,
@@ -161,13 +113,13 @@ async def _round(config: Callable[[], Config], store: Store, clock: Callable[[],
         log.info("pruned", events=count)
     more = True
     while more:
-        more = await store.change(partial(prune_requests, before=clock() - AGE_LIMIT))
-        more = await store.change(partial(prune_tombstones, now=clock())) or more
-        more = await store.change(partial(prune_exchanges, before=clock() - KEPT_SECONDS)) or more
+        more = await store.change(partial(prune_requests, before=now - AGE_LIMIT))
+        more = await store.change(partial(prune_tombstones, now=now)) or more
+        more = await store.change(partial(prune_exchanges, before=now - KEPT_SECONDS)) or more
         await asyncio.sleep(STEP_SECONDS)
     more = True
     while more:
         kept = config().store
-        oldest = clock() - max(kept.retention_delivered, kept.retention_dead)
+        oldest = now - max(kept.retention_delivered, kept.retention_dead)
         more = await store.change(partial(prune_entries, before=oldest))
         await asyncio.sleep(STEP_SECONDS)

@@ -195,14 +195,9 @@ class SqlStore:
         """Run a change; see `Store.change`. `sent`: it comes from a sender, see `Writer.submit`."""
         return cast("T", await self._writer.submit(CustomChange(function), sent=sent))
 
-    async def newest_receipt(self, now: float) -> tuple[float, float | None]:
-        """Return the store's time and the receipt of its newest event; see `Store.newest_receipt`."""
-
-        def query(connection: Connection) -> tuple[float, float | None]:
-            store_time = self._driver.clock(connection, now)
-            return store_time, retention.newest(connection, store_time)
-
-        return await self.query(query)
+    async def newest_receipt(self, now: float) -> float | None:
+        """Return the receipt of the newest event; see `Store.newest_receipt`."""
+        return await self.query(lambda c: retention.newest(c, self._driver.clock(c, now)))
 
     async def close(self) -> None:
         """Commit waiting changes, then close; see `Store.close`."""

@@ -20,19 +20,14 @@ Trouble = Callable[[Program], AbstractContextManager[None]]
 
 
 @contextlib.contextmanager
-def small_disk(at: Path) -> Iterator[Path]:
+def small_disk(at: Path, size: int = DISK_BYTES) -> Iterator[Path]:
     """Mount a file system of a few megabytes there; it takes an administrator."""
     at.mkdir()
-    _privileged("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(at))
+    _privileged("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(at))
     try:
         yield at
     finally:
         subprocess.run(["umount", "--lazy", str(at)], check=True)
-
-
-def larger_disk(at: Path) -> None:
-    """Make room on a small disk: it is twice as large from now on."""
-    _privileged("mount", "-o", f"remount,size={2 * DISK_BYTES}", str(at))
 
 
 @contextlib.contextmanager

@@ -268,20 +268,22 @@ async def test_a_spool_that_has_never_seen_its_database_makes_ids_of_its_own(beg
     assert len(rows(driver, events)) == 2
 
 
-async def test_a_spool_that_has_seen_its_database_keeps_that_key(begin: Begin, driver: Driver) -> None:
+async def test_an_event_of_a_former_run_and_the_senders_next_try_are_one(begin: Begin, driver: Driver) -> None:
+    """Even if the first has an id of the database's key, and the second one of the spool's."""
     alone = await begin(None)
     alone.store.away = False
     await alone.until(lambda: not alone.spool.in_use)
     theirs = alone.spool.identity
+    alone.store.away = True
+    made = routed("crm", Email="ada@example.com")
+    await alone.spool.accept([made._replace(event=identified(made.event, theirs))])
     later = await begin(None)
-    assert later.spool.identity == theirs
-    one = sent(theirs)
-    await later.spool.accept([one])
-    with capture_logs() as lines:
-        later.store.away = False
-        await later.until(lambda: not later.spool.in_use)
-    assert [row.id.hex() for row in rows(driver, events)] == [one.event.id]
-    assert not [each for each in lines if each["event"] == "event_renamed"]
+    own = later.spool.identity
+    assert own != theirs
+    await later.spool.accept([made._replace(event=identified(made.event, own))])
+    later.store.away = False
+    await later.until(lambda: not later.spool.in_use)
+    assert [row.id.hex() for row in rows(driver, events)] == [identified(made.event, theirs).id]
 
 
 async def test_a_given_key_needs_no_database(begin: Begin) -> None:
@@ -310,42 +312,47 @@ async def test_an_event_that_waits_in_the_spool_is_not_delivered(rig: Rig) -> No
     assert await rig.store.store.undelivered([waiting.event.id]) == 1
 
 
-async def test_what_cannot_be_deleted_is_moved_once_and_deleted_later(
+async def test_what_cannot_be_deleted_goes_on_waiting_and_is_no_second_event(
     rig: Rig, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spooling, "MOVED_AT_ONCE", 3)
     rig.store.away = True
     given = [routed("crm", Email=f"{number}@example.com") for number in range(10)]
     await rig.spool.accept(given)
     await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
+    tries = 0
 
-    async def full(*_: int) -> bool:
+    async def full(*_: int) -> None:
+        nonlocal tries
+        tries += 1
         raise StoreUnavailableError("the disk is full")
 
-    asked = rig.store.accept
-    moved: list[str] = []
-
-    async def accept(some: list[RoutedEvent]) -> list[bool]:
-        new = await asked(some)
-        moved.extend(each.event.id for each in some)
-        return new
-
-    with monkeypatch.context() as patched, capture_logs() as lines:
+    with monkeypatch.context() as patched:
         patched.setattr(rig.kept, "remove", full)
-        patched.setattr(rig.store, "accept", accept)
         rig.store.away = False
-        await rig.until(lambda: not rig.spool.in_use)
-        assert moved == [each.event.id for each in given], "some were moved again"
-        assert rig.spool.undeleted == "the disk is full"
-        # New ones go straight to the store.
-        assert await rig.spool.accept([routed("crm")]) == [True]
-        assert not rig.spool.in_use
-        assert len(rows(rig.kept._driver, events)) == len(given)
-        assert [each["event"] for each in lines].count("spool_not_deleted") == 1
-    await rig.until(lambda: rig.spool.undeleted is None)
+        await rig.until(lambda: tries > 2)
+        assert rig.spool.in_use
+    await rig.until(lambda: not rig.spool.in_use)
     assert rows(rig.kept._driver, events) == []
     assert rows(rig.kept._driver, quarantine) == []
-    assert len(rows(driver, events)) == len(given) + 1
+    assert len(rows(driver, events)) == len(given)
+
+
+async def test_it_takes_nothing_while_its_disk_has_little_room(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.store.away = True
+    await rig.spool.accept([routed("crm")])
+    with monkeypatch.context() as patched:
+        patched.setattr("bridge.store.spool.LEAST_FREE_BYTES", 2**62)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError, match=r"the disk of store\.spool is nearly full"):
+                await rig.spool.accept([routed("crm")])
+        assert "nearly full" in (rig.spool.refusing or "")
+        with pytest.raises(StoreUnavailableError):
+            await rig.spool.quarantine(QuarantinedRequest(NOW, "acme", "t=1,v1=00", b"{}"), IDENTITY)
+        # It is emptied all the same, and then new events go to the store.
+        rig.store.away = False
+        await rig.until(lambda: not rig.spool.in_use)
+        assert rig.spool.refusing is None
+        assert await rig.spool.accept([routed("crm")]) == [True]
 
 
 async def test_it_says_that_it_refuses_until_it_takes_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

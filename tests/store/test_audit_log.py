@@ -15,7 +15,7 @@ from bridge.store.driver import Driver
 from bridge.store.interface import Pause
 from bridge.store.schema import audit, lanes
 from bridge.store.sql import SqlStore
-from tests.building import NOW, Clock, config
+from tests.building import NOW, Clock, config, routed
 from tests.store.test_sql import rows
 
 pytestmark = pytest.mark.each_engine
@@ -117,6 +117,8 @@ async def test_it_is_kept_as_long_as_the_longest_kept_event(
         await store.note(PAUSED, NOW + days * DAY)
     for after, left in ((180 * DAY, 2), (180 * DAY + 1, 1)):
         clock.now = NOW + after
+        # Ages are counted from the newest receipt.
+        await store.accept([routed(received_at=clock.now)])
         slept.clear()
         pruning = asyncio.create_task(retention.prune_for_ever(lambda: config([]), store, clock))
         await slept.wait()

@@ -10,7 +10,7 @@ from bridge.errors import OperatorError
 from bridge.identity import Identity
 from bridge.store.backup import back_up
 from bridge.store.driver import Driver
-from bridge.store.installation import adopt, copy, keep_copy, known
+from bridge.store.installation import adopt, known
 from bridge.store.postgres import PostgresDriver
 from bridge.store.schema import installation
 from bridge.store.sql import SqlStore
@@ -97,13 +97,3 @@ def test_two_stores_have_different_keys(embedded: SqliteDriver) -> None:
     other = SqliteDriver(make_url(f"sqlite:///{embedded.path.with_name('other.db')}"))
     migrate(other.engine())
     assert adopted(embedded) != adopted(other)
-
-
-def test_a_spool_keeps_the_newest_copy_of_its_databases_key(embedded: SqliteDriver) -> None:
-    own = adopted(embedded)
-    with embedded.engine().begin() as connection:
-        assert copy(connection) is None
-        keep_copy(connection, IDENTITY)
-        keep_copy(connection, Identity(OTHER_KEY))
-        assert copy(connection) == Identity(OTHER_KEY)
-        assert adopt(connection, None) == own

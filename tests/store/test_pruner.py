@@ -1,7 +1,7 @@
 """Pruning under clocks that are wrong, and background work that fails."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from bridge import app
 from bridge.store import retention
 from bridge.store.driver import Driver
-from bridge.store.retention import DOUBT_SECONDS, ROUND_SECONDS, ClockDoubt
+from bridge.store.retention import ROUND_SECONDS
 from bridge.store.schema import events
 from bridge.store.sql import SqlStore
 from tests.building import NOW, Clock, config, routed
@@ -20,37 +20,8 @@ DAY = 86_400.0
 YEAR = 365 * DAY
 
 
-def test_a_clock_that_goes_with_the_events_is_trusted_at_once() -> None:
-    doubt = ClockDoubt()
-    for hour in range(100):
-        now = NOW + hour * 3600
-        assert not doubt.holds(now, hour * 3600.0, now, NOW)
-    assert not ClockDoubt().holds(NOW, 0.0, NOW, None), "an empty store has nothing to lose"
-
-
-def test_a_clock_far_beyond_the_newest_event_is_trusted_after_a_day_of_running_time() -> None:
-    doubt = ClockDoubt()
-    held = [doubt.holds(NOW + hour * 3600, hour * 3600.0, NOW + hour * 3600, NOW - 40 * DAY) for hour in range(30)]
-    assert held == [True] * 24 + [False] * 6
-    # New events of the wrong time do not end it sooner.
-    doubt = ClockDoubt()
-    assert doubt.holds(NOW, 0.0, NOW, NOW - 200 * DAY)
-    assert doubt.holds(NOW + 3600, 3600.0, NOW + 3600, NOW + 3600)
-
-
-def test_a_clock_that_jumps_is_held_back_and_a_clock_ahead_of_the_database_too() -> None:
-    doubt = ClockDoubt()
-    assert not doubt.holds(NOW, 0.0, NOW, NOW)
-    assert doubt.holds(NOW + 200 * DAY, 3600.0, NOW + 200 * DAY, NOW)
-    assert doubt.holds(NOW + 200 * DAY + 3600, 7200.0, NOW + 200 * DAY + 3600, NOW)
-    doubt = ClockDoubt()
-    for hour in range(48):
-        there = NOW + hour * 3600
-        assert doubt.holds(there + DOUBT_SECONDS + 1, hour * 3600.0, there, there)
-
-
 async def _rounds(
-    store: SqlStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, driver: Driver, held: Callable[[bool], None]
+    store: SqlStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, driver: Driver
 ) -> list[MutableMapping[str, Any]]:
     """Run until the end of the first round; return the log."""
     done = asyncio.Event()
@@ -63,7 +34,7 @@ async def _rounds(
     monkeypatch.setattr("bridge.store.retention.asyncio.sleep", sleep)
     monkeypatch.setattr(driver, "clock", lambda _, now: now)
     with capture_logs() as logs:
-        pruning = asyncio.create_task(retention.prune_for_ever(lambda: config([]), store, clock, held))
+        pruning = asyncio.create_task(retention.prune_for_ever(lambda: config([]), store, clock))
         await done.wait()
         pruning.cancel()
         await asyncio.gather(pruning, return_exceptions=True)
@@ -74,10 +45,8 @@ async def test_a_start_with_the_clock_200_days_ahead_removes_nothing(
     store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.accept([routed() for _ in range(3)])
-    said: list[bool] = []
-    logs = await _rounds(store, Clock(NOW + 200 * DAY), monkeypatch, driver, said.append)
+    assert await _rounds(store, Clock(NOW + 200 * DAY), monkeypatch, driver) == []
     assert len(rows(driver, events)) == 3
-    assert (said, [each["event"] for each in logs]) == ([True], ["pruning_held"])
 
 
 async def test_an_event_from_next_year_stops_nothing_and_the_log_says_how_many_went(
@@ -89,10 +58,9 @@ async def test_an_event_from_next_year_stops_nothing_and_the_log_says_how_many_w
     late = routed()
     now = NOW + 31 * DAY
     await store.accept([late._replace(event=late.event._replace(received_at=now - DAY))])
-    said: list[bool] = []
-    logs = await _rounds(store, Clock(now), monkeypatch, driver, said.append)
+    logs = await _rounds(store, Clock(now), monkeypatch, driver)
     assert [row.seq for row in rows(driver, events)] == [1, 5]
-    assert (said, [(each["event"], each.get("events")) for each in logs]) == ([False], [("pruned", 3)])
+    assert [(each["event"], each.get("events")) for each in logs] == [("pruned", 3)]
 
 
 async def test_background_work_that_fails_is_begun_again_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,3 +82,7 @@ async def test_background_work_that_fails_is_begun_again_and_said(monkeypatch: p
         await app._supervised("spool", work, failed.append)
     assert (times, failed, waits) == (4, ["spool"] * 3, [1.0, 2.0, 4.0])
     assert [(each["event"], each["work"], each["error"]) for each in logs] == [("fault", "spool", "RuntimeError")] * 3
+
+
+async def test_an_empty_store_is_left_alone(store: SqlStore, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await _rounds(store, Clock(NOW), monkeypatch, driver) == []

@@ -17,7 +17,7 @@ from bridge.store.interface import QuarantinedRequest
 from bridge.store.quarantine import AGE_LIMIT, Bounds
 from bridge.store.schema import quarantine
 from bridge.store.sql import SqlStore
-from tests.building import IDENTITY, NOW, Clock, config
+from tests.building import IDENTITY, NOW, Clock, config, routed
 
 pytestmark = pytest.mark.each_engine
 
@@ -135,6 +135,7 @@ async def test_a_serving_process_removes_what_is_old(
     monkeypatch.setattr("bridge.store.retention.asyncio.sleep", sleep)
     await store.quarantine(request(1, NOW - 400 * 86_400.0), IDENTITY)
     await store.quarantine(request(2, NOW - 1), IDENTITY)
+    await store.accept([routed(received_at=NOW)])
     with driver.engine().begin() as connection:
         tombstones.add_tombstones(connection, [b"1" * 16], NOW - 1)
 
