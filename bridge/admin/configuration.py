@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 from bridge.admin import schemas
-from bridge.config.diagnostics import ConfigPath, ConfigProblem
+from bridge.config.diagnostics import ConfigProblem
 from bridge.config.model import Chatbot, Config, Destination, Route
+from bridge.config.yaml_tree import ConfigPath
 from bridge.operations.lanes import destinations_of
 from bridge.operations.problems import Finding
 

@@ -18,9 +18,9 @@ from bridge.cli.inputs import (
     read_event,
     split_required_event,
 )
-from bridge.config.diagnostics import ConfigPath, Position
 from bridge.config.presets import SECTION
 from bridge.config.yaml_reader import SourceTree
+from bridge.config.yaml_tree import ConfigPath, Position
 from bridge.event import EventState
 from bridge.mapping.mapping import FieldTrace
 from bridge.operations.event_dry_run import (

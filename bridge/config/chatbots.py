@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bridge.config.destinations import BuiltDestination, note_refusal
-from bridge.config.diagnostics import ConfigPath
 from bridge.config.lint import check_content, check_lookups, check_test_when, check_when, check_write_modes
 from bridge.config.merge import CompiledField, ConfigDraft, split_settings
 from bridge.config.model import Chatbot, Pull, Route, RouteTest
 from bridge.config.schema import ChatbotPart, RoutePart
 from bridge.config.secrets import key_fault, warn_if_readable
 from bridge.config.validation_messages import known_keys
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, find_node, plain
+from bridge.config.yaml_tree import ConfigPath, ListNode, MapNode, Node, Scalar, find_node, plain
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_FIELDS
 from bridge.mapping.field_form import FieldForm

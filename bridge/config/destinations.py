@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
 from bridge.config import plugins
-from bridge.config.diagnostics import ConfigPath
 from bridge.config.merge import ConfigDraft, split_settings
 from bridge.config.model import Destination, RateLimit, RetrySchedule
 from bridge.config.schema import DestinationPart
 from bridge.config.secrets import secret_settings, warn_if_readable
 from bridge.config.validation_messages import known_keys
+from bridge.config.yaml_tree import ConfigPath
 from bridge.delivery.rate_limit import Pace
 from bridge.errors import did_you_mean
 from bridge.mapping.mapping import EVENT_NAMES

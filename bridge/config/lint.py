@@ -5,11 +5,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from bridge.config.diagnostics import ConfigPath
 from bridge.config.merge import ConfigDraft
 from bridge.config.model import Destination, ListenAddress
 from bridge.config.secrets import secret_settings
-from bridge.config.yaml_tree import key_position
+from bridge.config.yaml_tree import ConfigPath, key_position
 from bridge.errors import did_you_mean
 from bridge.event import EVENT_TYPES
 from bridge.mapping.field_form import FieldForm

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from bridge.config import plugins, presets
 from bridge.config.chatbots import build_chatbots, used_destinations
 from bridge.config.destinations import build_destinations, destinations_of
-from bridge.config.diagnostics import ConfigError, ConfigPath, ConfigProblem, Findings, Position
+from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings
 from bridge.config.lint import check_accounts
 from bridge.config.merge import ConfigDraft, Model
 from bridge.config.model import Config, ListenAddress, StoreSettings
@@ -25,7 +25,7 @@ from bridge.config.setting_types import parse_address
 from bridge.config.substitution import Substitution
 from bridge.config.validation_messages import known_keys
 from bridge.config.yaml_reader import FILE_LIMIT, SourceTree, read_yaml
-from bridge.config.yaml_tree import MapNode, Scalar, plain
+from bridge.config.yaml_tree import ConfigPath, MapNode, Position, Scalar, plain
 from bridge.errors import did_you_mean
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.mapping import EVENT_NAME_MEMBERS
@@ -72,7 +72,7 @@ def admin_address(path: Path, environ: Mapping[str, str]) -> ListenAddress:
         server = tree.items.get("server") if tree else None
         node = server.items.get("admin") if isinstance(server, MapNode) else None
         if node is not None:
-            filled = plain(Substitution(environ, file.parent, findings).fill(node, ("server", "admin")))
+            filled = plain(Substitution(environ, file.parent, findings).fill(node))
             try:
                 return parse_address(filled)
             except ValueError as error:
@@ -112,6 +112,7 @@ def build_placed(
     merged = merge([tree for tree in trees if tree], findings, Position(str(path), 1, 1))
     whole = None not in trees
     root = presets.apply_presets(merged, findings, whole=whole)
+    findings.root = root
     loaded = plugins.load_plugins(root, findings)
     expressions = JinjaExpressions(loaded.transforms, EVENT_NAME_MEMBERS)
     draft = ConfigDraft(root, findings, expressions, loaded.transforms, whole=whole)
@@ -123,7 +124,8 @@ def build_placed(
     check_accounts(draft, destinations_of(destinations))
     chatbots = build_chatbots(draft, destinations)
     _warn_of_gaps(draft)
-    findings.place_shared()
+    findings.place_shared(presets.preset_users)
+    findings.drop_repeated_warnings()
     if findings.problems or server is None or store is None or alerts is None:
         raise ConfigError(findings.problems, findings.warnings)
     config = Config(
@@ -136,7 +138,7 @@ def build_placed(
         reports=MappingProxyType(reports),
         plugins=tuple(loaded.folders),
     )
-    return config, SourceTree(root, findings.origins)
+    return config, SourceTree(root)
 
 
 def _files(path: Path, findings: Findings) -> list[Path]:
@@ -257,7 +259,7 @@ def _merge_section(root: MapNode, path: ConfigPath, tree: MapNode, findings: Fin
         if not (isinstance(node, Scalar) and node.value is None):
             findings.error(path, place, "must be a map of keys and values")
         return
-    merged = root.items.setdefault(section, MapNode(node.place, {}, {}))
+    merged = root.items.setdefault(section, MapNode(node.place, {}, {}, path))
     root.keys.setdefault(section, place)
     if not isinstance(merged, MapNode):
         return

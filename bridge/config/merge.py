@@ -7,11 +7,12 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bridge.config.diagnostics import ConfigPath, Findings, PresetUsers
+from bridge.config.diagnostics import Findings, PresetUsers
 from bridge.config.model import Condition
 from bridge.config.validation_messages import ErrorReporter, known_keys
 from bridge.config.yaml_tree import (
     COMMENT,
+    ConfigPath,
     ListNode,
     MapNode,
     Node,

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bridge.config.diagnostics import ConfigPath, ConfigProblem, Position
+from bridge.config.diagnostics import ConfigProblem
+from bridge.config.yaml_tree import ConfigPath, Position
 from bridge.delivery.rate_limit import Pace
 from bridge.event import UNSIGNED
 from bridge.ingress.signature import key_fingerprint

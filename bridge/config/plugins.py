@@ -22,8 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from bridge.config.diagnostics import ConfigError, ConfigPath, Findings, Position
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Scalar, SourceSpan
+from bridge.config.diagnostics import ConfigError, Findings
+from bridge.config.yaml_tree import ConfigPath, ListNode, MapNode, Node, Position, Scalar, SourceSpan, moved
 from bridge.mapping.expressions.sandbox import ExpressionSandbox
 from bridge.mapping.plugin_api import connector_in, transforms_in
 from bridge.mapping.transform_api import Transform
@@ -85,8 +85,10 @@ def merge_folders(root: MapNode, tree: MapNode) -> None:
     node = tree.items[SECTION]
     root.keys.setdefault(SECTION, tree.keys[SECTION])
     there = root.items.get(SECTION)
-    items = node.items if isinstance(node, ListNode) else [node]
-    root.items[SECTION] = ListNode(node.place, [*(there.items if isinstance(there, ListNode) else ()), *items])
+    before = there.items if isinstance(there, ListNode) else []
+    added = node.items if isinstance(node, ListNode) else [node]
+    items = [*before, *(moved(each, (SECTION, at)) for at, each in enumerate(added, len(before)))]
+    root.items[SECTION] = ListNode(node.place, items, (SECTION,))
 
 
 def load_plugins(root: MapNode, findings: Findings) -> Plugins:

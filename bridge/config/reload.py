@@ -12,8 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings, Origins
-from bridge.config.load import Content, build_placed, fill_variables, read_files, read_store_section, sections_in
+from bridge.config.diagnostics import ConfigError, ConfigProblem, Findings
+from bridge.config.load import Content, build, fill_variables, read_files, read_store_section, sections_in
 from bridge.config.model import Config, FileFault, StoreSettings
 from bridge.config.yaml_tree import MapNode
 from bridge.errors import OperatorError
@@ -39,8 +39,6 @@ class Files:
     """Trees of these texts with variables and secret files filled in."""
     sources: frozenset[Path] = frozenset()
     """Secret files and folders of plug-ins of the last attempt to read the files."""
-    origins: Origins = field(default_factory=Origins)
-    """The presets that destinations and chatbots use."""
 
 
 def load_files(path: Path, environ: Mapping[str, str]) -> tuple[Config, Files]:
@@ -200,10 +198,10 @@ def _build(
 ) -> tuple[Config, Files]:
     """Return a configuration and its files. Raises ConfigError."""
     trees = {file: fill_variables(file, content, environ, findings) for file, content in contents.items()}
-    config, merged = build_placed(path, trees, environ, findings)
+    config = build(path, trees, environ, findings)
     texts = {file: content for file, content in contents.items() if isinstance(content, bytes)}
     kept = {file: tree for file, tree in trees.items() if tree is not None}
-    return config, Files(path, environ, texts, kept, frozenset(findings.sources), merged.origins)
+    return config, Files(path, environ, texts, kept, frozenset(findings.sources))
 
 
 def _is_blank(content: bytes | None) -> bool:

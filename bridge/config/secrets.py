@@ -10,8 +10,8 @@ from typing import Final
 from pydantic import BaseModel, SecretStr
 from yarl import URL
 
-from bridge.config.diagnostics import ConfigPath, Findings
-from bridge.config.yaml_tree import Node, Origin, Scalar, find_node
+from bridge.config.diagnostics import Findings
+from bridge.config.yaml_tree import ConfigPath, Node, Origin, Scalar, find_node
 
 SHORTEST: Final = 16
 """Minimum number of characters of a key or token; shorter ones can be guessed."""

@@ -7,13 +7,12 @@ from typing import Final
 
 from pydantic import SecretStr, ValidationError
 
-from bridge.config.diagnostics import ConfigPath
 from bridge.config.lint import check_ports
 from bridge.config.merge import ConfigDraft
 from bridge.config.model import AlertSettings, ReportSettings, ServerSettings, UserSettings
 from bridge.config.schema import AlertsPart, ReportPart, ServerPart
 from bridge.config.secrets import key_fault, warn_if_readable
-from bridge.config.yaml_tree import plain
+from bridge.config.yaml_tree import ConfigPath, plain
 from bridge.errors import did_you_mean
 
 _LOCALHOST: Final = "localhost"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Final
 
-from bridge.config.diagnostics import ConfigPath, Findings
+from bridge.config.diagnostics import Findings
 from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, position_inside
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)(\}?)")
@@ -40,21 +40,21 @@ class Substitution:
     """Folder where relative paths of `${file:PATH}` start."""
     findings: Findings
 
-    def fill(self, node: Node, path: ConfigPath = ()) -> Node:
+    def fill(self, node: Node) -> Node:
         """Return the tree with its references filled in. A reference with a fault is reported and left empty."""
         if isinstance(node, MapNode):
-            return replace(node, items={key: self.fill(value, (*path, key)) for key, value in node.items.items()})
+            return replace(node, items={key: self.fill(value) for key, value in node.items.items()})
         if isinstance(node, ListNode):
-            return replace(node, items=[self.fill(item, (*path, at)) for at, item in enumerate(node.items)])
-        return self._scalar(node, path)
+            return replace(node, items=[self.fill(item) for item in node.items])
+        return self._scalar(node)
 
-    def _scalar(self, scalar: Scalar, path: ConfigPath) -> Scalar:
+    def _scalar(self, scalar: Scalar) -> Scalar:
         text = scalar.value
         if not isinstance(text, str) or "$" not in text:
             return scalar
         if bare := _BARE.fullmatch(text):
             name = bare[1] or bare[2]
-            self.findings.invalidate(path, scalar.place, f"`{text}` is not filled in: write ${{{name}}}")
+            self.findings.invalidate(scalar.path, scalar.place, f"`{text}` is not filled in: write ${{{name}}}")
             return scalar
         if "${" not in text:
             return scalar
@@ -68,7 +68,7 @@ class Substitution:
             except _ReferenceError as error:
                 line = text.count("\n", 0, match.start()) + 1
                 column = match.start() - text.rfind("\n", 0, match.start())
-                self.findings.invalidate(path, position_inside(scalar, line, column), str(error))
+                self.findings.invalidate(scalar.path, position_inside(scalar, line, column), str(error))
                 return replace(scalar, value="", origin=Origin.OUTSIDE)
         parts.append(_TextPart(text[end:], Origin.WRITTEN))
         return _joined(scalar, parts)

@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ErrorType
 
-from bridge.config.diagnostics import ConfigPath, Findings
-from bridge.config.yaml_tree import COMMENT, Node, Scalar, comment_after, find_node, key_position
+from bridge.config.diagnostics import Findings
+from bridge.config.yaml_tree import COMMENT, ConfigPath, Node, Scalar, comment_after, find_node, key_position
 from bridge.errors import did_you_mean
 
 _SHAPES: Final[Mapping[str, str]] = {

@@ -14,19 +14,24 @@ from typing import Any, Final
 
 import yaml
 
-from bridge.config.diagnostics import ConfigPath, ConfigProblem, Findings, Origins, Position, dotted_path
+from bridge.config.diagnostics import ConfigProblem, Findings
 from bridge.config.yaml_tree import (
     COMMENT,
+    ConfigPath,
     ListNode,
     MapNode,
     Node,
     Origin,
+    Position,
     Scalar,
     SourceSpan,
     comment_after,
+    dotted_path,
     find_node,
     key_position,
+    moved,
     plain,
+    written_path,
 )
 
 FILE_LIMIT: Final = 1024 * 1024
@@ -146,14 +151,14 @@ class _Composer:
         place = self._place(event)
         self._spend(1, place)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event, place)
+            return moved(self._alias(event, place), path)
         if event.tag is not None:
             raise _UnreadableError(place, f"tags such as `{event.tag[:40]}` are not allowed: remove it")
         if len(path) > _DEPTH_LIMIT:
             raise _UnreadableError(place, f"more than {_DEPTH_LIMIT} levels deep: no setting is that deep")
         before = self._left
         if isinstance(event, yaml.ScalarEvent):
-            node: Node = self._scalar(event, place)
+            node: Node = self._scalar(event, place, path)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self._list(place, path)
         else:
@@ -174,23 +179,23 @@ class _Composer:
         self._spend(size, place)
         return node
 
-    def _scalar(self, event: Any, place: Position) -> Scalar:
+    def _scalar(self, event: Any, place: Position, path: ConfigPath) -> Scalar:
         if len(event.value) > _SCALAR_LIMIT:
             raise _UnreadableError(place, f"a text with more than {_SCALAR_LIMIT:,} characters: shorten it")
         value = event.value if event.style else _resolve(event.value)
-        scalar = Scalar(place, value, SourceSpan(self.text, event.start_mark.index, event.end_mark.index))
+        scalar = Scalar(place, value, SourceSpan(self.text, event.start_mark.index, event.end_mark.index), path)
         if not event.style and _CUT_TEXT.match(self.text, event.end_mark.index):
-            self.findings.warn(self.path, comment_after(scalar) or place, f"{COMMENT}, or put a space after `#`")
+            self.findings.warn(path, comment_after(scalar) or place, f"{COMMENT}, or put a space after `#`")
         return scalar
 
     def _list(self, place: Position, path: ConfigPath) -> ListNode:
         items: list[Node] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             items.append(self._node(event, (*path, len(items))))
-        return ListNode(place, items)
+        return ListNode(place, items, path)
 
     def _map(self, place: Position, path: ConfigPath) -> MapNode:
-        node = MapNode(place, {}, {})
+        node = MapNode(place, {}, {}, path)
         merged: list[MapNode] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._key(event, path)
@@ -205,7 +210,7 @@ class _Composer:
                 node.keys[key] = at
         for source in merged:
             for key, value in source.items.items():
-                node.items.setdefault(key, value)
+                node.items.setdefault(key, moved(value, (*path, key)))
                 node.keys.setdefault(key, source.keys[key])
         return node
 
@@ -280,7 +285,6 @@ class SourceTree:
     """The merged files of a configuration, with their variables filled in."""
 
     root: MapNode
-    origins: Origins = field(default_factory=Origins)
 
     def at_key(self, path: ConfigPath, message: str) -> ConfigProblem:
         """Return a problem at the position of a key, or of the last key that exists on the path."""
@@ -301,7 +305,7 @@ class SourceTree:
 
     def origin(self, path: ConfigPath) -> tuple[str, Position]:
         """Return the path of a value as it is written, which may be in a preset, and its position."""
-        return dotted_path(self.origins.path(path)), key_position(self.root, path)
+        return dotted_path(written_path(self.root, path)), key_position(self.root, path)
 
     def from_outside(self) -> set[str]:
         """Return the texts with values from variables or secret files, which must not be shown."""

@@ -1,15 +1,37 @@
-"""Tree of a configuration file whose nodes have positions. Pure."""
+"""Tree of a configuration whose nodes know where they were written: path, file, line and column. Pure.
+
+A node keeps its path and position when it is merged, taken from a preset, or filled in.
+"""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from bridge.config.diagnostics import ConfigPath, Position
-
 COMMENT: Final = "`#` begins a comment here, so the text ends before it: put the whole text in quotes"
 _COMMENT: Final = re.compile(r"[ \t]+#")
+
+
+_PLAIN_KEY: Final = re.compile(r"[\w-]+")
+
+ConfigPath = tuple[str | int, ...]
+"""Keys and list indexes on the way from the top of the configuration to a value."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A position in a configuration file. Positions sort in reading order."""
+
+    file: str
+    """Path as the user wrote it: a relative path stays relative."""
+    line: int
+    """From 1."""
+    column: int
+    """From 1."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
 
 
 class Origin(StrEnum):
@@ -40,6 +62,8 @@ class Scalar:
     place: Position
     value: str | float | bool | None  # an int is a float to a type checker
     span: SourceSpan
+    path: ConfigPath = ()
+    """Path where it was written, which may be in a preset."""
     origin: Origin = Origin.WRITTEN
     variables: tuple[str, ...] = ()
     """Environment variables whose defaults are in the value."""
@@ -51,6 +75,8 @@ class ListNode:
 
     place: Position
     items: list["Node"]
+    path: ConfigPath = ()
+    """Path where it was written, which may be in a preset."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -61,6 +87,12 @@ class MapNode:
     items: dict[str, "Node"]
     keys: dict[str, Position]
     """Position of each key."""
+    path: ConfigPath = ()
+    """Path where it was written, which may be in a preset."""
+    use: Position | None = None
+    """Position of its `use`, if some of its keys come from presets."""
+    presets: frozenset[ConfigPath] = frozenset()
+    """Paths of the presets that its keys come from, also through others."""
 
 
 Node = Scalar | ListNode | MapNode
@@ -106,6 +138,39 @@ def _child(node: Node, key: str | int) -> Node | None:
     if isinstance(node, ListNode) and isinstance(key, int) and key < len(node.items):
         return node.items[key]
     return None
+
+
+def written_path(root: Node | None, path: ConfigPath) -> ConfigPath:
+    """Return the path where the value at a path was written; it differs for a value that a preset brought."""
+    node = root
+    for at, key in enumerate(path):
+        child = _child(node, key) if node else None
+        if node is None or child is None:
+            return (*node.path, *path[at:]) if node else path
+        node = child
+    return node.path if node else path
+
+
+def use_position(root: Node, path: ConfigPath) -> Position:
+    """Return the position of the `use` that brought the value at a path."""
+    node, found = root, root.place
+    for length, key in enumerate(path):
+        if isinstance(node, MapNode) and node.use and node.path == path[:length]:
+            found = node.use
+        child = _child(node, key)
+        if child is None:
+            break
+        node = child
+    return found
+
+
+def moved(node: Node, path: ConfigPath) -> Node:
+    """Return a copy of a node that is written at another path too, by an alias."""
+    if isinstance(node, MapNode):
+        return replace(node, path=path, items={key: moved(each, (*path, key)) for key, each in node.items.items()})
+    if isinstance(node, ListNode):
+        return replace(node, path=path, items=[moved(each, (*path, at)) for at, each in enumerate(node.items)])
+    return replace(node, path=path)
 
 
 def key_position(root: Node, path: ConfigPath) -> Position:
@@ -183,3 +248,15 @@ def _match(source: str, index: int, end: int, character: str) -> int | None:
             return None
         index += 1
     return index if index < end else None
+
+
+def dotted_path(path: ConfigPath) -> str:
+    """Return a path as text, such as `chatbots.acme.routes[0].to`; the top is `(file)`."""
+    text = ""
+    for key in path:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            name = key if _PLAIN_KEY.fullmatch(key) else f'"{key}"'
+            text += f".{name}" if text else name
+    return text or "(file)"

@@ -20,12 +20,24 @@ import orjson
 import yaml
 
 from bridge.config import presets
-from bridge.config.diagnostics import ConfigError, ConfigPath, Findings, dotted_path
+from bridge.config.diagnostics import ConfigError, Findings
 from bridge.config.load import build, merge, tree_of
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.config.yaml_reader import read_yaml
-from bridge.config.yaml_tree import ListNode, MapNode, Node, Origin, Scalar, find_node, plain
+from bridge.config.yaml_tree import (
+    ConfigPath,
+    ListNode,
+    MapNode,
+    Node,
+    Origin,
+    Scalar,
+    dotted_path,
+    find_node,
+    moved,
+    plain,
+    written_path,
+)
 from bridge.errors import OperatorError
 from bridge.event import EventState, decode
 from bridge.mapping.budget import CompileBudget, LimitError, spending
@@ -254,8 +266,7 @@ def _chatbot_and_routes(trees: Mapping[Path, MapNode], place: RoutePosition) -> 
     chatbot = find_node(root, ("chatbots", place.chatbot))[1]
     path: ConfigPath = ("chatbots", place.chatbot, "routes")
     if isinstance(chatbot, MapNode) and "routes" not in chatbot.items:
-        presets.apply_presets(root, findings, whole=True)
-        path = findings.origins.path(path)
+        path = written_path(presets.apply_presets(root, findings, whole=True), path)
     followed, routes = find_node(root, path)
     known = followed == path and isinstance(routes, ListNode) and place.at < len(routes.items)
     if known and isinstance(chatbot, MapNode) and isinstance(routes, ListNode):
@@ -272,11 +283,12 @@ def _copy(
     """
     trees = {file: _with_names(files, file, tree) for file, tree in files.trees.items()}
     chatbot, routes = _chatbot_and_routes(trees, place)
-    items = [edited if edited and at == place.at else each for at, each in enumerate(routes.items)]
-    chatbot = MapNode(
-        chatbot.place,
-        {**chatbot.items, "routes": replace(routes, items=items)},
-        {"routes": chatbot.place, **chatbot.keys},
+    route = moved(edited, ("chatbots", place.chatbot, "routes", place.at)) if edited else None
+    items = [route if route and at == place.at else each for at, each in enumerate(routes.items)]
+    chatbot = replace(
+        chatbot,
+        items={**chatbot.items, "routes": replace(routes, items=items)},
+        keys={"routes": chatbot.place, **chatbot.keys},
     )
     changed = {}
     for file, tree in trees.items():
@@ -297,7 +309,8 @@ def _copy(
 
 def _presets_of(section: MapNode, files: Files, seen: frozenset[ConfigPath]) -> MapNode:
     """Return the presets that these chatbots and destinations use, also through other presets."""
-    users = files.origins.users
+    findings = Findings()
+    users = presets.preset_users(presets.apply_presets(merge(files.trees.values(), findings), findings, whole=True))
     kinds: dict[str, Node] = {}
     for kind, entries in section.items.items():
         if isinstance(entries, MapNode):

@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bridge.config.diagnostics import ConfigPath, ConfigProblem, dotted_path
+from bridge.config.diagnostics import ConfigProblem
 from bridge.config.model import Config, Destination
 from bridge.config.yaml_reader import SourceTree
+from bridge.config.yaml_tree import ConfigPath, dotted_path, written_path
 from bridge.mapping.expressions.engine import JinjaExpressions
 from bridge.mapping.field_facts import field_facts
 from bridge.mapping.field_form import FieldForm
@@ -175,7 +176,7 @@ def _merged(seen: Iterable[_Placed], asked: Iterable[_Questions], places: Source
     """Return the findings, those of several destinations about one value of a preset as one."""
     alike: dict[tuple[Severity, ConfigProblem], list[_Placed]] = {}
     for each in seen:
-        origin = places.origins.path((*each.owner, *each.inside))
+        origin = written_path(places.root, (*each.owner, *each.inside))
         problem = replace(each.finding.problem, path=dotted_path(origin))
         alike.setdefault((each.finding.severity, problem), []).append(each)
     owners = [
@@ -184,12 +185,12 @@ def _merged(seen: Iterable[_Placed], asked: Iterable[_Questions], places: Source
         for owner in (("destinations", questions.destination.name), *questions.routes)
     ]
     for (severity, problem), group in alike.items():
-        path = places.origins.path((*group[0].owner, *group[0].inside))
+        path = written_path(places.root, (*group[0].owner, *group[0].inside))
         if len(group) == 1 or path == (*group[0].owner, *group[0].inside):
             yield from (each.finding for each in group)
             continue
         names = list(dict.fromkeys(each.finding.destination for each in group))
-        users = {name for name, owner in owners if places.origins.path((*owner, *group[0].inside)) == path}
+        users = {name for name, owner in owners if written_path(places.root, (*owner, *group[0].inside)) == path}
         message = f"{problem.message} ({_used_by(names, len(users))})"
         yield ProbeFinding(_listed(names), severity, replace(problem, message=message))
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr
 
-from bridge.config.diagnostics import ConfigProblem, Findings, Position, dotted_path
+from bridge.config.diagnostics import ConfigProblem, Findings
 from bridge.config.schema import ConfigPart
 from bridge.config.secrets import key_fault, secret_settings
 from bridge.config.setting_types import parse_address
 from bridge.config.yaml_reader import read_yaml
-from bridge.config.yaml_tree import MapNode, Scalar, plain, position_inside
+from bridge.config.yaml_tree import MapNode, Position, Scalar, dotted_path, plain, position_inside
 from bridge.errors import did_you_mean
 from bridge.mapping.field_form import FieldForm
 from connectors.base import parse_duration, parse_size

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config.diagnostics import Position
 from bridge.config.model import Ending, Route, RouteTest
+from bridge.config.yaml_tree import Position
 from bridge.event import EVENT_FIELDS
 from bridge.mapping.mapping import EVENT_NAMES
 from bridge.operations.expectations import NOTHING, Difference, Result, differences, event_of, run_test, run_tests
