@@ -17,7 +17,8 @@ from bridge.config.model import Config
 from bridge.operations import deliveries, events, lanes, recovery
 from bridge.operations.audit import ActionResult
 from bridge.operations.bulk import Bulk, chosen_deliveries
-from bridge.store.commands import BulkAction, DeliverySelection
+from bridge.store.commands import BulkAction
+from bridge.store.filter import DeliveryFilter
 
 
 class ActionEndpoints:
@@ -100,7 +101,7 @@ class ActionEndpoints:
         who, config, now = caller.who(), self._config(), self._clock()
         return await self._do(
             lambda connection: deliveries.replay_event(
-                connection, who, request.id, config, now, one_entry=True, only=caller.chatbots
+                connection, who, request.id, config, now, one_entry=True, scope=caller.scope
             )
         )
 
@@ -139,7 +140,7 @@ class ActionEndpoints:
         self, caller: Caller, act: BulkAction, ids: Sequence[int], again: Sequence[int]
     ) -> schemas.RunSchema:
         """Begin a run over deliveries that somebody has selected one by one, after its preview."""
-        query = partial(chosen_deliveries, ids=ids, again=again, chatbots=caller.chatbots)
+        query = partial(chosen_deliveries, ids=ids, again=again, scope=caller.scope)
         return run_schema(await self._runs.begin(caller, Bulk(act, await self._query_threads.ask(query)), None))
 
     async def runs(self, caller: Caller, _: request_schemas.EmptyRequest) -> schemas.RunListSchema:
@@ -172,9 +173,9 @@ class ActionEndpoints:
         """Verify a refused request again, and accept its events if its signature holds."""
         await permit_request(self._query_threads, caller, request.id)
         who, config, now = caller.who(), self._config(), self._clock()
-        any_age, only = request.any_age, caller.chatbots
+        any_age, scope = request.any_age, caller.scope
         return await self._do(
-            lambda connection: recovery.release(connection, who, request.id, config, now, any_age=any_age, only=only)
+            lambda connection: recovery.release(connection, who, request.id, config, now, any_age=any_age, scope=scope)
         )
 
     async def discard_request(
@@ -182,16 +183,16 @@ class ActionEndpoints:
     ) -> schemas.ActionResultSchema:
         """Delete a refused request for good."""
         await permit_request(self._query_threads, caller, request.id)
-        who, config, now, only = caller.who(), self._config(), self._clock(), caller.chatbots
-        return await self._do(lambda connection: recovery.discard(connection, who, request.id, now, config, only))
+        who, config, now, scope = caller.who(), self._config(), self._clock(), caller.scope
+        return await self._do(lambda connection: recovery.discard(connection, who, request.id, now, config, scope))
 
     async def _do(self, operation: Callable[[Connection], ActionResult]) -> schemas.ActionResultSchema:
         return schemas.ActionResultSchema(message=(await self._audit.change(operation)).message)
 
 
-def _filter(caller: Caller, request: request_schemas.BulkRequest) -> DeliverySelection:
+def _filter(caller: Caller, request: request_schemas.BulkRequest) -> DeliveryFilter:
     reason = request.reason.value if request.reason else None
-    return DeliverySelection(request.state, request.chatbot, request.destination, reason, caller.chatbots)
+    return DeliveryFilter(request.chatbot, request.destination, request.state, reason, scope=caller.scope)
 
 
 def _order(

@@ -22,9 +22,8 @@ from bridge.operations.audit import Action, Subject
 from bridge.operations.lanes import chatbots_by_destination
 from bridge.operations.masking import Audience
 from bridge.operations.report import span_before, span_until_today
-from bridge.store import queries
-from bridge.store.queries import PageRequest
-from bridge.store.search import DeliveryFilter, EventFilter
+from bridge.store import quarantine
+from bridge.store.filter import DeliveryFilter, EventFilter, Scope
 
 
 class ReadEndpoints:
@@ -189,13 +188,13 @@ class ReadEndpoints:
 
     def report_shown(self, caller: Caller, request: request_schemas.ReportRequest) -> Query[schemas.ReportSchema]:
         """Return the query of a report. Raises NotFoundError."""
-        config, now, only = self.config(), self._clock(), caller.chatbots
+        config, now, scope = self.config(), self._clock(), caller.scope
         if request.chatbot is not None:
             if request.chatbot not in config.chatbots or not caller.sees(request.chatbot):
                 raise NotFoundError(f"There is no chatbot {request.chatbot!r}.")
-            only = frozenset({request.chatbot})
+            scope = Scope(frozenset({request.chatbot}))
         span = span_until_today if request.until == "today" else span_before
-        return partial(presentation.show_report, config=config, span=span(now, request.days), now=now, only=only)
+        return partial(presentation.show_report, config=config, span=span(now, request.days), now=now, scope=scope)
 
     def events_shown(self, caller: Caller, request: request_schemas.EventListRequest) -> Query[schemas.EventPageSchema]:
         """Return the query of a page of events."""
@@ -236,7 +235,7 @@ class ReadEndpoints:
             request.before,
             request.limit,
             request.warning,
-            caller.chatbots,
+            caller.scope,
         )
         return partial(presentation.show_deliveries, criteria=wanted, configured=self.config().destinations)
 
@@ -254,8 +253,8 @@ class ReadEndpoints:
         self, caller: Caller, request: request_schemas.QuarantineListRequest
     ) -> Query[schemas.QuarantinePageSchema]:
         """Return the query of a page of refused requests."""
-        page = PageRequest(request.chatbot, before=request.before, limit=request.limit, chatbots=caller.chatbots)
-        return partial(presentation.show_quarantine, page=page)
+        scope = caller.scope.narrowed(request.chatbot)
+        return partial(presentation.show_quarantine, scope=scope, before=request.before, limit=request.limit)
 
     def audit_shown(self, request: request_schemas.AuditListRequest) -> Query[schemas.AuditPageSchema]:
         """Return the query of a page of the audit log."""
@@ -306,7 +305,7 @@ class ReadEndpoints:
 
     async def _lane_list(self, caller: Caller, request: request_schemas.LaneListRequest) -> bytes:
         may_reveal(caller, reveal=request.reveal)
-        if request.reveal and caller.chatbots is not None:
+        if request.reveal and not caller.scope.is_whole:
             raise RequestRefusedError(403, "only users of all chatbots see what a shared destination said")
         if request.reveal:
             await self.audit.note(caller, Action.REVEAL, where="lanes")
@@ -319,10 +318,10 @@ class ReadEndpoints:
         return await self.query_threads.json(self.audit_shown(request))
 
     async def _chatbots(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
-        return await self.query_threads.json(lambda _: configuration.chatbot_list(self.config(), caller.chatbots))
+        return await self.query_threads.json(lambda _: configuration.chatbot_list(self.config(), caller.scope))
 
     async def _destinations(self, caller: Caller, _: request_schemas.EmptyRequest) -> bytes:
-        return await self.query_threads.json(lambda _: configuration.destination_list(self.config(), caller.chatbots))
+        return await self.query_threads.json(lambda _: configuration.destination_list(self.config(), caller.scope))
 
     async def _configuration(self, _: Caller, __: request_schemas.EmptyRequest) -> bytes:
         return await self.query_threads.json(self.configuration_shown())
@@ -350,13 +349,13 @@ def _events_wanted(caller: Caller, request: request_schemas.EventListRequest) ->
         until=seconds(request.until),
         before=request.before,
         limit=request.limit,
-        chatbots=caller.chatbots,
+        scope=caller.scope,
     )
 
 
 async def permit_event(query_threads: QueryThreads, caller: Caller, beginning: str) -> None:
     """Raise NotFoundError for an event of a chatbot that the caller does not see, as if there were none."""
-    if caller.chatbots is not None:
+    if not caller.scope.is_whole:
         # The same words for several events, of which some are another client's.
         unseen = NotFoundError(f"{beginning}: none of your events has this id; write all of its digits", "events")
         try:
@@ -369,15 +368,15 @@ async def permit_event(query_threads: QueryThreads, caller: Caller, beginning: s
 
 async def permit_request(query_threads: QueryThreads, caller: Caller, request: int) -> None:
     """Raise NotFoundError for a refused request that names a chatbot that the caller does not see."""
-    if caller.chatbots is not None:
-        found = await query_threads.ask(partial(queries.quarantined, request=request))
+    if not caller.scope.is_whole:
+        found = await query_threads.ask(partial(quarantine.quarantined, request=request))
         if found is None or not caller.sees(found.chatbot):
             raise recovery.unknown(request)
 
 
 async def permit_delivery(query_threads: QueryThreads, caller: Caller, delivery: int) -> None:
     """Raise NotFoundError for a delivery of a chatbot that the caller does not see, as if there were none."""
-    if caller.chatbots is not None:
+    if not caller.scope.is_whole:
         details = await query_threads.ask(partial(deliveries.show, delivery=delivery))
         if not caller.sees(details.row.chatbot):
             raise NotFoundError(f"{delivery}: no delivery has this id", "deliveries")
@@ -385,7 +384,7 @@ async def permit_delivery(query_threads: QueryThreads, caller: Caller, delivery:
 
 def audience(caller: Caller, *, reveal: bool = False) -> Audience:
     """Return the reader's audience, which decides how personal data is masked."""
-    return Audience(caller.may(Role.OPERATOR), reveal, caller.chatbots)
+    return Audience(caller.may(Role.OPERATOR), reveal, caller.scope)
 
 
 def may_reveal(caller: Caller, *, reveal: bool) -> None:

@@ -27,6 +27,7 @@ from sqlalchemy import Connection
 
 from bridge.config.model import ServerSettings
 from bridge.operations.audit import Means, Who
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.user_state import SessionRow, begin_session, end_session, end_sessions, find_session
 
 T = TypeVar("T")
@@ -119,12 +120,12 @@ class Caller:
     address: str
     session: LoginSession | None = field(default=None, repr=False)
     name: str | None = None
-    chatbots: frozenset[str] | None = None
-    """The only chatbots that the caller sees; None for all."""
+    scope: Scope = EVERYTHING
+    """The chatbots that the caller sees."""
 
     def sees(self, chatbot: str | None) -> bool:
         """Return True if the caller may see the events of a chatbot."""
-        return self.chatbots is None or chatbot in self.chatbots
+        return self.scope.sees(chatbot)
 
     def may(self, role: Role) -> bool:
         """Return True if the caller has the rights of a role."""
@@ -143,7 +144,7 @@ class Caller:
 def caller_of(session: LoginSession, request: web.Request) -> Caller:
     """Return the person of a session as the sender of a request."""
     user = session.user
-    return Caller(user.role, request.remote or "", session, user.name, user.chatbots)
+    return Caller(user.role, request.remote or "", session, user.name, Scope(user.chatbots))
 
 
 CALLER = web.RequestKey("caller", Caller)
@@ -224,7 +225,7 @@ class Gate:
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             user = self._user(shown.strip(), request)
-            return Caller(user.role, address, None, user.name, user.chatbots)
+            return Caller(user.role, address, None, user.name, Scope(user.chatbots))
         session = await self._session(request.cookies.get(COOKIE, ""))
         return caller_of(session, request) if session else None
 

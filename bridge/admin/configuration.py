@@ -18,6 +18,7 @@ from bridge.config.model import Chatbot, Config, Destination, Route
 from bridge.config.yaml_tree import ConfigPath
 from bridge.operations.lanes import destinations_of
 from bridge.operations.problems import Finding
+from bridge.store.filter import EVERYTHING, Scope
 
 SECRET_MASK: Final = "**********"  # noqa: S105 - the mask itself
 _LEAST: Final = 8
@@ -55,15 +56,15 @@ def configuration_schema(config: Config) -> schemas.ConfigurationSchema:
     )
 
 
-def chatbot_list(config: Config, seen: frozenset[str] | None = None) -> schemas.ChatbotListSchema:
-    """Return the chatbots; only those in `seen`, unless it is None."""
-    shown = [each for each in config.chatbots.values() if seen is None or each.name in seen]
+def chatbot_list(config: Config, scope: Scope = EVERYTHING) -> schemas.ChatbotListSchema:
+    """Return the chatbots that a reader sees."""
+    shown = [each for each in config.chatbots.values() if scope.sees(each.name)]
     return schemas.ChatbotListSchema(chatbots=[chatbot_schema(each) for each in shown])
 
 
-def destination_list(config: Config, seen: frozenset[str] | None = None) -> schemas.DestinationListSchema:
-    """Return the destinations; only those of the chatbots in `seen`, unless it is None."""
-    shown = [config.destinations[name] for name in destinations_of(config, seen)]
+def destination_list(config: Config, scope: Scope = EVERYTHING) -> schemas.DestinationListSchema:
+    """Return the destinations of the chatbots that a reader sees."""
+    shown = [config.destinations[name] for name in destinations_of(config, scope)]
     return schemas.DestinationListSchema(destinations=[destination_schema(each) for each in shown])
 
 

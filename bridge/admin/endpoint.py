@@ -86,7 +86,7 @@ class ApiCall:
             raise RequestRefusedError(403, "another site opened this: write the address yourself, or send a token")
         if not caller.may(self._endpoint.role):
             raise RequestRefusedError(403, "only operators may do this: use server.admin_token")
-        if caller.chatbots is not None and not self._endpoint.scoped:
+        if not caller.scope.is_whole and not self._endpoint.scoped:
             raise RequestRefusedError(403, "only users of all chatbots may do this")
         if request.method not in SAFE and caller.session and self._gate.asks_for_token():
             self._gate.check_form(caller, request.headers.get(CSRF_HEADER))

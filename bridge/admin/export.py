@@ -24,7 +24,7 @@ from bridge.operations.leads import (
     lead_criteria,
 )
 from bridge.store import audit_log
-from bridge.store.search import DeliveryFilter
+from bridge.store.filter import DeliveryFilter
 
 EXPORTS_LIMIT: Final = 2
 """Files that are written at once: each takes its turns with the pages."""
@@ -59,7 +59,7 @@ class LeadExports:
         since, until = seconds(request.since), seconds(request.until)
         query = LeadQuery(request.state, request.chatbot, request.destination, since, until)
         facts = {"state": query.state, "chatbot": query.chatbot, "destination": query.destination}
-        return self.parts(caller, lead_criteria(query, caller.chatbots), facts, reveal=request.reveal)
+        return self.parts(caller, lead_criteria(query, caller.scope), facts, reveal=request.reveal)
 
     async def parts(
         self, caller: Caller, criteria: Criteria, facts: Mapping[str, str | None], *, reveal: bool

@@ -243,7 +243,7 @@ class HealthEndpoints:
             return refusal_response(error)
         except StoreUnavailableError as error:
             return error_response(503, str(error), {"Retry-After": "5"})
-        if caller.chatbots is not None:
+        if not caller.scope.is_whole:
             return refusal_response(RequestRefusedError(403, "only users of all chatbots see the metrics"))
         text = await self._query_threads.work(self._written())
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})

@@ -25,7 +25,7 @@ from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.reconcile import CheckTerms, Reconciliation
 from bridge.operations.recovery import Recovery
 from bridge.store import audit_log
-from bridge.store.commands import SelectionExtent
+from bridge.store.filter import SelectionExtent
 from bridge.store.interface import Store
 from bridge.store.secrets import StoreVault
 from connectors.base import parse_duration
@@ -84,7 +84,7 @@ class BulkRuns:
 
     def all(self, caller: Caller) -> list[BulkRun]:
         """Return the runs that are remembered and that the caller may see, newest first."""
-        return [each for each in self._runs if _within(each.change.filter.chatbots, caller)]
+        return [each for each in self._runs if each.change.filter.scope.within(caller.scope)]
 
     def find(self, caller: Caller, number: int) -> BulkRun:
         """Return a run that is remembered. Raises NotFoundError."""
@@ -128,11 +128,6 @@ class BulkRuns:
                 run.state = "done" if run.state == "running" else run.state
                 break
         log.info("run_ended", run=run.id, state=run.state, done=run.progress.done)
-
-
-def _within(chatbots: frozenset[str] | None, caller: Caller) -> bool:
-    """Return True if a job about some chatbots, or about all of them, is about no other than the caller's."""
-    return caller.chatbots is None or (chatbots is not None and chatbots <= caller.chatbots)
 
 
 def run_schema(run: BulkRun) -> schemas.RunSchema:
@@ -208,7 +203,7 @@ class Inquiries:
                 raise ConflictError("another inquiry is under way: wait for its end, or cancel it")
             number = self._all[0].id + 1 if self._all else 1
             entry = await self._audit.note(caller, Action.INQUIRE, Subject.INQUIRY, str(number), 0, span=span)
-            result = Reconciliation(self._clock() - parse_duration(span), only=caller.chatbots)
+            result = Reconciliation(self._clock() - parse_duration(span), scope=caller.scope)
             inquiry = Inquiry(number, span, entry, result)
             self._all.appendleft(inquiry)
             work = self._work(inquiry)
@@ -217,7 +212,7 @@ class Inquiries:
 
     def all(self, caller: Caller) -> list[Inquiry]:
         """Return the inquiries that are remembered and that the caller may see, newest first."""
-        return [each for each in self._all if _within(each.result.only, caller)]
+        return [each for each in self._all if each.result.scope.within(caller.scope)]
 
     def find(self, caller: Caller, number: int) -> Inquiry:
         """Return an inquiry that is remembered. Raises NotFoundError."""

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Container, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,11 +15,13 @@ from bridge.operations.masking import HELD, Audience, masked_payload, personal, 
 from bridge.operations.overview import read_overview
 from bridge.operations.report import ReportLine, ReportSpan, read_report
 from bridge.operations.tally import TallyTotals
-from bridge.store import audit_log, queries, statistics
+from bridge.store import audit_log, figures, quarantine, queries
 from bridge.store.audit_log import AuditRow
+from bridge.store.filter import EVERYTHING, DeliveryFilter, EventFilter, Scope
 from bridge.store.lane_queries import LaneRow
-from bridge.store.queries import AttemptRow, DeliveryRow, EventRow, PageRequest, QuarantineRow
-from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
+from bridge.store.quarantine import QuarantineRow
+from bridge.store.queries import AttemptRow, DeliveryRow, EventRow
+from bridge.store.search import find_deliveries
 from bridge.store.tally import DAY
 from connectors.base import Exchange, Quota
 
@@ -78,8 +79,8 @@ def show_lanes(
     """Read the lanes that the reader may see."""
     rows = (
         lanes.list_lanes(connection, config, now)
-        if audience.chatbots is None
-        else lanes.own_lanes(connection, config, now, audience.chatbots)
+        if audience.scope.is_whole
+        else lanes.own_lanes(connection, config, now, audience.scope)
     )
     return schemas.LaneListSchema(lanes=_lane_schemas(rows, quotas, audience))
 
@@ -88,7 +89,7 @@ def show_overview(
     connection: Connection, config: Config, quotas: Quotas, now: float, audience: Audience
 ) -> schemas.OverviewSchema:
     """Count the leads of the last hours, and the waiting deliveries, that the reader may see."""
-    overview = read_overview(connection, config, now, audience.chatbots)
+    overview = read_overview(connection, config, now, audience.scope)
     return schemas.OverviewSchema(
         since=timestamp(overview.day.since),
         accepted_by_hour=overview.day.accepted,
@@ -105,10 +106,10 @@ def show_overview(
 
 
 def show_report(
-    connection: Connection, config: Config, span: ReportSpan, now: float, only: AbstractSet[str] | None = None
+    connection: Connection, config: Config, span: ReportSpan, now: float, scope: Scope = EVERYTHING
 ) -> schemas.ReportSchema:
-    """Read the numbers of some days, for all chatbots together, or `only` these, and for each."""
-    found = read_report(connection, config, span, now, only)
+    """Read the numbers of some days, for the chatbots of a scope together, and for each."""
+    found = read_report(connection, config, span, now, scope)
     return schemas.ReportSchema(
         days=span.days,
         since=timestamp(float(span.first * DAY)),
@@ -121,11 +122,13 @@ def show_report(
     )
 
 
-def show_quarantine(connection: Connection, page: PageRequest) -> schemas.QuarantinePageSchema:
+def show_quarantine(
+    connection: Connection, scope: Scope, before: int | None, limit: int
+) -> schemas.QuarantinePageSchema:
     """Read a page of refused requests."""
-    rows = queries.quarantine_page(connection, page)
+    rows = quarantine.quarantine_page(connection, scope, before, limit)
     return schemas.QuarantinePageSchema(
-        requests=[quarantine_schema(each) for each in rows], next=rows[-1].id if len(rows) == page.limit else None
+        requests=[quarantine_schema(each) for each in rows], next=rows[-1].id if len(rows) == limit else None
     )
 
 
@@ -251,7 +254,7 @@ def lane_schema(row: LaneRow, quotas: Sequence[Quota], audience: Audience) -> sc
     """
     pause = row.pause if row.configured else None
     held = pause is not None and pause.by == "operator"
-    whole = audience.chatbots is None
+    whole = audience.scope.is_whole
     return schemas.LaneSchema(
         name=row.name,
         state=row.state,
@@ -322,5 +325,5 @@ def _lane_schemas(rows: Sequence[LaneRow], quotas: Quotas, audience: Audience) -
     return [lane_schema(each, quotas.get(each.name, ()), audience) for each in rows]
 
 
-def _cause_schemas(causes: Sequence[statistics.DeadLetterCause]) -> list[schemas.CauseSchema]:
+def _cause_schemas(causes: Sequence[figures.DeadLetterCause]) -> list[schemas.CauseSchema]:
     return [schemas.CauseSchema(destination=each.destination, reason=each.reason, count=each.count) for each in causes]

@@ -22,6 +22,7 @@ from bridge.operations.audit import ActionResult
 from bridge.operations.problems import Problem, Sample, find_problems, sampled
 from bridge.operations.recovery import Recovery
 from bridge.operations.report import take_left
+from bridge.store.filter import Scope
 from bridge.store.quarantine import KeptSelection
 from bridge.store.report_log import ReportRow
 from bridge.store.user_state import Acknowledgement
@@ -30,8 +31,6 @@ RECENT_SECONDS = 10.0
 """Age up to which problems are shown again, on Home and as the number in the navigation, without being read."""
 READERS_LIMIT = 100
 """Most readers of different chatbots whose problems are remembered."""
-Scope = frozenset[str] | None
-"""Names of chatbots; None for all."""
 
 
 class ProblemEndpoints:
@@ -107,11 +106,11 @@ class ProblemEndpoints:
 
     def found(self, connection: Connection, reader: Scope, chatbot: str | None, destination: str | None) -> ProblemList:
         """Read the problems that a reader may see, or of one chatbot or destination, open and acknowledged ones."""
-        only = _part(reader, chatbot)
-        problems = self._problems(connection, only)
+        scope = reader.narrowed(chatbot)
+        problems = self._problems(connection, scope)
         if destination:
             problems = [each for each in problems if each.destination == destination]
-        return sort_problems(connection, problems, reader, only, self._clock())
+        return sort_problems(connection, problems, reader, scope, self._clock())
 
     def recent(self, connection: Connection, reader: Scope) -> list[Problem]:
         """Return the open problems that a reader may see, read no longer than `RECENT_SECONDS` ago."""
@@ -129,7 +128,7 @@ class ProblemEndpoints:
         reader = audience(caller)
 
         def query(connection: Connection) -> schemas.ProblemListSchema:
-            found = self.found(connection, caller.chatbots, request.chatbot, request.destination)
+            found = self.found(connection, caller.scope, request.chatbot, request.destination)
             given: dict[str, Acknowledgement] = {problem.key: each for problem, each in found.acknowledged}
             problems = [*found.open, *(problem for problem, _ in found.acknowledged)]
             samples = sampled(connection, problems, reader)
@@ -154,24 +153,24 @@ class ProblemEndpoints:
         self, caller: Caller, causes: Sequence[str], chatbot: str | None, days: int | None
     ) -> schemas.ActionResultSchema:
         """Acknowledge several problems; without any change if the caller does not see one of them (NotFoundError)."""
-        reader, only = caller.chatbots, _part(caller.chatbots, chatbot)
+        reader, scope = caller.scope, caller.scope.narrowed(chatbot)
         # Read before the changes, and once, because it takes longer than a transaction may.
-        known = await self._api.query_threads.ask(partial(self._problems, only=only))
+        known = await self._api.query_threads.ask(partial(self._problems, scope=scope))
         by_key = {each.key: each for each in known}
         chosen = [by_key.get(each) or named_problem((), each) for each in causes]
         who, now, said = caller.who(), self._clock(), []
         for problem in chosen:
-            change = partial(acknowledgement.acknowledge, who=who, problem=problem, only=only, now=now)
+            change = partial(acknowledgement.acknowledge, who=who, problem=problem, scope=scope, now=now)
             said.append((await self._api.audit.change(partial(change, days=days, reader=reader))).message)
         return schemas.ActionResultSchema(message="; ".join(said))
 
     async def reopen(self, caller: Caller, request: request_schemas.CauseRequest) -> schemas.ActionResultSchema:
         """Show a problem as open again. Raises NotFoundError for a cause that the caller does not see."""
-        only = _part(caller.chatbots, request.chatbot)
-        named_problem(await self._api.query_threads.ask(partial(self._problems, only=only)), request.cause)
-        who, now, scopes = caller.who(), self._clock(), {caller.chatbots, only}
+        scope = caller.scope.narrowed(request.chatbot)
+        named_problem(await self._api.query_threads.ask(partial(self._problems, scope=scope)), request.cause)
+        who, now, scopes = caller.who(), self._clock(), {caller.scope, scope}
         done = await self._api.audit.change(
-            lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now, caller.chatbots)
+            lambda connection: acknowledgement.reopen(connection, who, request.cause, scopes, now, caller.scope)
         )
         return schemas.ActionResultSchema(message=done.message)
 
@@ -202,20 +201,13 @@ class ProblemEndpoints:
 
     def _recovery(self, caller: Caller, request: request_schemas.RecoveryRequest) -> Recovery:
         ids = None if request.ids is None else tuple(request.ids)
-        chosen = KeptSelection(request.kept, request.chatbot, request.room, ids, caller.chatbots)
+        chosen = KeptSelection(request.kept, request.chatbot, request.room, ids, caller.scope)
         return Recovery(request.action, chosen, self._api.config(), request.any_age)
 
-    def _problems(self, connection: Connection, only: Scope) -> list[Problem]:
+    def _problems(self, connection: Connection, scope: Scope) -> list[Problem]:
         config = self._api.config()
-        noticed = findings(config) if only is None else ()
-        return find_problems(connection, config, self._clock(), noticed, only)
-
-
-def _part(reader: Scope, chatbot: str | None) -> Scope:
-    """Return the reader's scope, narrowed to one chatbot if it is chosen."""
-    if not chatbot:
-        return reader
-    return frozenset({chatbot} if reader is None or chatbot in reader else ())
+        noticed = findings(config) if scope.is_whole else ()
+        return find_problems(connection, config, self._clock(), noticed, scope)
 
 
 def _problem_schema(

@@ -17,7 +17,8 @@ from bridge.admin.query_threads import Query
 from bridge.admin.schemas import ApiSchema
 from bridge.event import timestamp
 from bridge.operations.reconcile import Line, count_newest, missing, report_lines
-from bridge.store.history import OutcomeCounts
+from bridge.store.figures import OutcomeCounts
+from bridge.store.filter import EVERYTHING, Scope
 from connectors.base import parse_duration
 
 NEWEST = 20_000
@@ -82,9 +83,9 @@ class InquiryListSchema(ApiSchema):
     inquiries: Sequence[InquirySchema]
 
 
-def received(connection: Connection, since: float, only: frozenset[str] | None = None) -> ReconcileSchema:
-    """Count the newest `NEWEST` events, or those of `only` these chatbots among them; an inquiry counts all."""
-    counted, complete = count_newest(connection, since, NEWEST, only)
+def received(connection: Connection, since: float, scope: Scope = EVERYTHING) -> ReconcileSchema:
+    """Count the newest `NEWEST` events, or those that a reader sees among them; an inquiry counts all."""
+    counted, complete = count_newest(connection, since, NEWEST, scope)
     return reconciled(counted, since, complete=complete)
 
 
@@ -161,7 +162,7 @@ class ReconcileEndpoints:
 
     def shown(self, caller: Caller, since: float) -> Query[ReconcileSchema]:
         """Return the query of the events since a time and their outcomes."""
-        return partial(received, since=since, only=caller.chatbots)
+        return partial(received, since=since, scope=caller.scope)
 
     def since(self, request: request_schemas.SpanRequest) -> float:
         """Return the beginning of a span that ends now."""

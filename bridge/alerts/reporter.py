@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from bridge.alerts.targets import SEND_SECONDS, Message, in_thread, send_message
 from bridge.config.model import Config, ReportSettings
 from bridge.errors import StoreUnavailableError
+from bridge.store.filter import Scope
 from bridge.store.interface import Store
 from bridge.store.report_log import ReportRow, add_reports, note_try, report_rows, take_report
 
@@ -108,7 +109,7 @@ class Reporter:
             config=self._config(),
             span=span_before(due_at),
             now=self._clock(),
-            chatbots=settings.chatbots,
+            scope=Scope(settings.chatbots),
         )
         return report_message(settings.name, await self._ask(read))
 

@@ -31,11 +31,11 @@ from bridge.operations.bulk import Bulk, Progress
 from bridge.operations.leads import person_labels
 from bridge.operations.masking import OPEN, OPERATOR_VIEW
 from bridge.operations.store_access import OpenStore, open_store
-from bridge.store.commands import BulkAction, DeliverySelection, selection_extent
+from bridge.store.commands import BulkAction, selection_extent
+from bridge.store.filter import DeliveryFilter
 from bridge.store.interface import DeliveryState
 from bridge.store.lane_queries import REMOVED
 from bridge.store.queries import DeliveryDetails, event_seqs
-from bridge.store.search import DeliveryFilter
 from connectors.base import Reason
 
 _COLUMNS = (
@@ -186,7 +186,7 @@ def replay(
     at once. For the ID of an event, its dead deliveries are replayed. An unrecognised event is routed again with the
     configuration on disk, and gets its deliveries if it is recognised now.
     """
-    selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
+    selected = _selected(ids, everything, DeliveryFilter(chatbot, destination, state))
     settings = inputs.read_config(config)
     store = open_store(settings)
 
@@ -224,7 +224,7 @@ def discard(
     """
     if state not in operations.OPEN_STATES:
         raise typer.BadParameter("only pending and dead deliveries are discarded", param_hint="--state")
-    selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
+    selected = _selected(ids, everything, DeliveryFilter(chatbot, destination, state))
     store = open_store(inputs.read_config(config))
 
     def discard_one(connection: Connection, text: str) -> ActionResult:
@@ -265,7 +265,7 @@ def move(
     """
     if state not in operations.OPEN_STATES:
         raise typer.BadParameter("only pending and dead deliveries are moved", param_hint="--state")
-    selected = _selected(ids, everything, DeliverySelection(state, chatbot, destination))
+    selected = _selected(ids, everything, DeliveryFilter(chatbot, destination, state))
     settings = inputs.read_config(config)
     store = open_store(settings)
 
@@ -281,7 +281,7 @@ def move(
         _change_each(store, ids or (), move_one, as_json=json)
 
 
-def _selected(ids: Sequence[str] | None, everything: bool, chosen: DeliverySelection) -> DeliverySelection | None:  # noqa: FBT001 - an option
+def _selected(ids: Sequence[str] | None, everything: bool, chosen: DeliveryFilter) -> DeliveryFilter | None:  # noqa: FBT001 - an option
     """Return the filter of --all, or None if there are IDs. Raises BadParameter unless there is one of the two."""
     inputs.check_selection(ids, everything=everything)
     if not everything and (chosen.chatbot or chosen.destination):
@@ -301,8 +301,8 @@ def _change_each(
     inputs.change_each([delivery_id(text) or text for text in ids], change, as_json=as_json)
 
 
-def _change_all(store: OpenStore, act: BulkAction, chosen: DeliverySelection, *, yes: bool, as_json: bool) -> None:
-    request, verb, state = Bulk(act, chosen), act.value, chosen.state
+def _change_all(store: OpenStore, act: BulkAction, chosen: DeliveryFilter, *, yes: bool, as_json: bool) -> None:
+    request, verb, state = Bulk(act, chosen), act.value, chosen.conditions["state"]
     with store.reading() as connection:
         progress = Progress(selection_extent(connection, chosen))
     if progress.extent.count:
@@ -316,17 +316,15 @@ def _change_all(store: OpenStore, act: BulkAction, chosen: DeliverySelection, *,
                 progress = bulk.step(connection, BY_COMMAND, request, progress, time.time())
             show_progress(f"{verb}ed {progress.done:,} of {progress.extent.count:,}")
     if as_json:
-        output.write_json({"action": verb, "was": state.value, "count": progress.done})
+        output.write_json({"action": verb, "was": state, "count": progress.done})
     else:
         output.say(f"{verb}ed {_count(progress.done, state)}")
 
 
-def _move_all(
-    store: OpenStore, chosen: DeliverySelection, to: str, config: Config, *, yes: bool, as_json: bool
-) -> None:
+def _move_all(store: OpenStore, chosen: DeliveryFilter, to: str, config: Config, *, yes: bool, as_json: bool) -> None:
     with store.reading() as connection:
         extent = selection_extent(connection, chosen)
-    inputs.confirm(f"Move {extent.count} {chosen.state.value} deliveries to {to}?", yes=yes)
+    inputs.confirm(f"Move {extent.count} {chosen.conditions['state']} deliveries to {to}?", yes=yes)
     after: int | None = 0
     count, refusals = 0, list[str]()
     with output.waiting() as show_progress:
@@ -343,13 +341,13 @@ def _move_all(
             for refusal in step.refusals:
                 output.complain(refusal)
     if as_json:
-        output.write_json({"action": "move", "was": chosen.state.value, "count": count, "errors": refusals})
+        output.write_json({"action": "move", "was": chosen.conditions["state"], "count": count, "errors": refusals})
     if refusals:
         raise typer.Exit(1)
 
 
-def _count(number: int, state: DeliveryState) -> str:
-    return f"{number} {state.value} {'delivery' if number == 1 else 'deliveries'}"
+def _count(number: int, state: str) -> str:
+    return f"{number} {state} {'delivery' if number == 1 else 'deliveries'}"
 
 
 def with_reason(delivery: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from bridge.app import running
 from bridge.config import Config, load
 from bridge.ingress import javascript_json, signature
 from bridge.store import queries
+from bridge.store.filter import DeliveryFilter
 from bridge.store.interface import DeliveryState
 from bridge.store.preparation import driver_for
+from bridge.store.search import find_deliveries
 from connectors.testing import Fault, HubSpotSandbox, SalesforceSandbox, Sandbox
 
 SERIAL_NUMBER = "59001dd73709417321c58b11693183a2"
@@ -197,7 +199,7 @@ async def play(stage: Stage, tell: Callable[[Sent], None]) -> list[Sent]:
 def story_deliveries(config: Config) -> list[queries.DeliveryRow]:
     """Read the deliveries from the store, oldest first."""
     with driver_for(config.store.url, config.store.encryption_keys).engine().connect() as connection:
-        return queries.delivery_page(connection, queries.PageRequest())[::-1]
+        return find_deliveries(connection, DeliveryFilter()).rows[::-1]
 
 
 async def _send(session: aiohttp.ClientSession, url: str, step: Step) -> Sent:

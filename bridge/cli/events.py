@@ -28,8 +28,8 @@ from bridge.operations.events import EventDetails
 from bridge.operations.leads import person_labels
 from bridge.operations.masking import OPERATOR_VIEW
 from bridge.operations.store_access import OpenStore, open_store
+from bridge.store.filter import EventFilter
 from bridge.store.queries import EventRow
-from bridge.store.search import EventFilter
 
 _COLUMNS = ("id", "state", "person", "chatbot", "type", "received_at", "deliveries")
 _SPARE = ("type", "received_at")

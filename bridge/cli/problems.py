@@ -12,6 +12,7 @@ from bridge.cli.inputs import ChatbotOption, ConfigOption, JsonOption, PathArgum
 from bridge.operations.acknowledgement import sort_problems
 from bridge.operations.problems import Problem, find_problems
 from bridge.operations.store_access import open_store
+from bridge.store.filter import EVERYTHING
 from bridge.store.user_state import Acknowledgement
 
 app = output.application()
@@ -33,10 +34,12 @@ def problems(
     The exit status is 1 if there is any that nobody has acknowledged, 0 otherwise.
     """
     settings = inputs.read_config(inputs.chosen_path(path, config))
-    only, now = frozenset({chatbot}) if chatbot else None, time.time()
-    noticed = findings(settings) if only is None else ()
+    scope, now = EVERYTHING.narrowed(chatbot), time.time()
+    noticed = findings(settings) if scope.is_whole else ()
     with open_store(settings).reading() as connection:
-        found = sort_problems(connection, find_problems(connection, settings, now, noticed, only), None, only, now)
+        found = sort_problems(
+            connection, find_problems(connection, settings, now, noticed, scope), EVERYTHING, scope, now
+        )
     known = found.acknowledged if everything else ()
     shown: list[tuple[Problem, Acknowledgement | None]] = [*((each, None) for each in found.open), *known]
     if json:

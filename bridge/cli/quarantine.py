@@ -22,8 +22,8 @@ from bridge.cli.inputs import (
 from bridge.operations import recovery as operations
 from bridge.operations.audit import BY_COMMAND, ActionResult
 from bridge.operations.store_access import OpenStore, open_store
-from bridge.store import queries
-from bridge.store.queries import PageRequest
+from bridge.store.filter import EVERYTHING
+from bridge.store.quarantine import quarantine_page
 
 _COLUMNS = ("id", "state", "room", "chatbot", "received_at", "bytes")
 
@@ -63,7 +63,7 @@ def list_(
 ) -> None:
     """List the requests, newest first, without their content."""
     with open_store(inputs.read_config(inputs.chosen_path(path, config))).reading() as connection:
-        rows = queries.quarantine_page(connection, PageRequest(chatbot, None, before, limit))
+        rows = quarantine_page(connection, EVERYTHING.narrowed(chatbot), before, limit)
     output.show_page(
         [{**quarantine_schema(each).model_dump(), "state": "quarantined"} for each in rows],
         _COLUMNS,

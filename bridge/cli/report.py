@@ -17,6 +17,7 @@ from bridge.operations.audit import BY_COMMAND
 from bridge.operations.figures import lasting, percent
 from bridge.operations.report import WEEK, Report, ReportLine, read_report, span_before, take_left
 from bridge.operations.store_access import OpenStore, open_store
+from bridge.store.filter import Scope
 from bridge.store.report_log import note_try
 
 MOST_WEEKS = 13
@@ -71,9 +72,9 @@ def report(
         _show_sent(rows, as_json=json)
         return
     if not chosen:
-        _show(_read(settings, store, days, frozenset(chatbot) if chatbot else None), as_json=json)
+        _show(_read(settings, store, days, Scope(frozenset(chatbot) if chatbot else None)), as_json=json)
     for each in chosen:
-        _show(_read(settings, store, days, each.chatbots), each.name, as_json=json)
+        _show(_read(settings, store, days, Scope(each.chatbots)), each.name, as_json=json)
 
 
 def _chosen(config: Config, names: Sequence[str], *, everything: bool) -> Sequence[ReportSettings]:
@@ -93,10 +94,10 @@ def _check_chatbots(config: Config, names: Sequence[str]) -> None:
             raise OperatorError(f"{name}: no chatbot has this name{did_you_mean(name, config.chatbots) or ''}")
 
 
-def _read(config: Config, store: OpenStore, days: int, chatbots: frozenset[str] | None) -> Report:
+def _read(config: Config, store: OpenStore, days: int, scope: Scope) -> Report:
     now = time.time()
     with store.reading() as connection:
-        return read_report(connection, config, span_before(now, days), now, chatbots)
+        return read_report(connection, config, span_before(now, days), now, scope)
 
 
 def _show(found: Report, name: str = "", *, as_json: bool) -> None:
@@ -131,7 +132,7 @@ def _send(config: Config, store: OpenStore, chosen: Sequence[ReportSettings], da
     """Send reports of the last days to all their receivers. Returns the failure of each receiver, or None."""
     found: dict[str, str | None] = {}
     for settings in chosen:
-        message = report_message(settings.name, _read(config, store, days, settings.chatbots))
+        message = report_message(settings.name, _read(config, store, days, Scope(settings.chatbots)))
         for label, url in settings.receivers.items():
             found[label] = _send_to(label, url, message)
     return found
@@ -155,7 +156,7 @@ def _send_left(
                 raise
             continue
         with store.reading() as connection:
-            read = read_report(connection, config, span_before(row.due_at), now, settings.chatbots)
+            read = read_report(connection, config, span_before(row.due_at), now, Scope(settings.chatbots))
         message = report_message(settings.name, read)
         for label, url in settings.receivers.items():
             if label in row.left:

@@ -10,7 +10,7 @@ from bridge.cli import inputs, output
 from bridge.operations.comparison import NOTHING, Change, ChangeKind, Group, compare_events, counted
 from bridge.operations.event_dry_run import changed_texts, value_text
 from bridge.operations.store_access import open_store
-from bridge.store.history import recent_events
+from bridge.store.queries import recent_events
 
 _VALUE = 40  # maximum number of characters of an example
 _OF_A_PART = frozenset({ChangeKind.LEFT_OUT, ChangeKind.CHANGED, ChangeKind.ADDED, ChangeKind.REQUEST})

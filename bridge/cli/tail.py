@@ -12,7 +12,7 @@ from bridge.cli import inputs, output
 from bridge.cli.inputs import ChatbotOption, ConfigOption, DestinationOption, PathArgument
 from bridge.event import timestamp
 from bridge.operations.store_access import open_store
-from bridge.store.history import STEP, Follower, LatestActivity
+from bridge.store.activity import STEP, Follower, LatestActivity
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
 

@@ -5,7 +5,6 @@ their first receipt.
 """
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 
 from sqlalchemy import Connection
 
@@ -17,20 +16,21 @@ from bridge.ingress.routing import route, why_unrecognised
 from bridge.ingress.signature import SignatureError, SignatureFault
 from bridge.ingress.verification import read_claim, verify
 from bridge.store import commands
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.installation import adopt
 from bridge.store.interface import QuarantinedRequest, RoutedEvent
 from bridge.store.queries import EventRow
 
 
 def route_again(
-    connection: Connection, event: EventRow, payload: bytes, config: Config, only: AbstractSet[str] | None = None
+    connection: Connection, event: EventRow, payload: bytes, config: Config, scope: Scope = EVERYTHING
 ) -> str:
     """Route an unrecognised event again; return a line about the result.
 
     Its signature was verified on receipt and is not verified again, but it becomes the event of a chatbot only if that
     chatbot has a key that verified it. A recognised event becomes another row, under the id of a recognised event, so
     that the same event, sent once more, is a duplicate of it. If the sender has done so already, the two become one.
-    Raises ConflictError if it is not recognised, or if it is of another chatbot than `only` these.
+    Raises ConflictError if it is not recognised, or if it is of a chatbot outside the scope.
     """
     try:
         document = decode(payload)
@@ -43,7 +43,7 @@ def route_again(
     routed = route(verified, chatbot, event.received_at, adopt(connection, config.store.identity_key))
     if routed.event.state is EventState.UNRECOGNISED:
         raise ConflictError(f"event {event.id}: stays unrecognised: {why_unrecognised(document, chatbot)}")
-    _check_chatbots(f"event {event.id}", [routed], only)
+    _check_chatbots(f"event {event.id}", [routed], scope)
     new = commands.replace_unrecognised(connection, event.seq, routed)
     return f"event {event.id}: {_result(routed, is_new=new)}"
 
@@ -67,17 +67,17 @@ def release_request(
     config: Config,
     *,
     any_age: bool = False,
-    only: AbstractSet[str] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> str | None:
     """Verify a refused request again, as of its receipt, and accept its events; return a line about the result.
 
     With `any_age` its signature may be older or newer than the tolerance; a key must match all the same. Return None
     if it is not there any more. Raises ConflictError if its signature still does not hold, or if one of its events is
-    of another chatbot than `only` these.
+    of a chatbot outside the scope.
     """
     identity = adopt(connection, config.store.identity_key)
     routed = _verified(request, quarantined, config, identity, any_age=any_age)
-    _check_chatbots(f"request {request}", routed, only)
+    _check_chatbots(f"request {request}", routed, scope)
     news = commands.release(connection, request, routed)
     if news is None:
         return None
@@ -85,10 +85,10 @@ def release_request(
     return f"request {request}: " + "; ".join(results)
 
 
-def check_chatbots_of(request: int, quarantined: QuarantinedRequest, config: Config, only: AbstractSet[str]) -> None:
-    """Raise ConflictError if a refused request names another chatbot than `only` these."""
+def check_chatbots_of(request: int, quarantined: QuarantinedRequest, config: Config, scope: Scope) -> None:
+    """Raise ConflictError if a refused request names a chatbot outside the scope."""
     named = read_claim(quarantined.body, config.chatbots.get(quarantined.chatbot), config).chatbots
-    _check_names(f"request {request}", [each.name for each in named], only)
+    _check_names(f"request {request}", [each.name for each in named], scope)
 
 
 def _verified(
@@ -106,13 +106,13 @@ def _verified(
     return [route(each, config.chatbots.get(each.chatbot or ""), now, identity) for each in verified]
 
 
-def _check_chatbots(what: str, routed: Sequence[RoutedEvent], only: AbstractSet[str] | None) -> None:
-    if only is not None:
-        _check_names(what, [each.event.chatbot for each in routed], only)
+def _check_chatbots(what: str, routed: Sequence[RoutedEvent], scope: Scope) -> None:
+    if not scope.is_whole:
+        _check_names(what, [each.event.chatbot for each in routed], scope)
 
 
-def _check_names(what: str, names: Sequence[str | None], only: AbstractSet[str]) -> None:
-    if any(each not in only for each in names):
+def _check_names(what: str, names: Sequence[str | None], scope: Scope) -> None:
+    if not all(map(scope.sees, names)):
         raise ConflictError(f"{what}: is also about other chatbots: ask a user of all chatbots to do this")
 
 

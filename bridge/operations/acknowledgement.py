@@ -5,7 +5,6 @@ look at this part; and a part that these acknowledge stays open for the client.
 """
 
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +14,7 @@ from bridge.errors import ConflictError, NotFoundError
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.operations.problems import Problem
 from bridge.store import audit_log, user_state
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.user_state import Acknowledgement, scope_text
 
 DAY_SECONDS: Final = 86_400.0
@@ -31,20 +31,20 @@ class ProblemList:
 def sort_problems(
     connection: Connection,
     problems: Iterable[Problem],
-    reader: AbstractSet[str] | None,
-    only: AbstractSet[str] | None,
+    reader: Scope,
+    scope: Scope,
     now: float,
 ) -> ProblemList:
     """Separate the acknowledged problems from the open ones.
 
     Args:
         connection: Connection to the store.
-        problems: The problems of `only`.
-        reader: The chatbots that the reader sees; None for all.
-        only: The chatbots whose problems these are; None for all.
+        problems: The problems of `scope`.
+        reader: The chatbots that the reader sees.
+        scope: The chatbots whose problems these are.
         now: The time.
     """
-    scopes = {scope_text(reader, reader), scope_text(reader, only)}
+    scopes = {scope_text(reader, reader), scope_text(reader, scope)}
     given: dict[str, list[Acknowledgement]] = {}
     for each in user_state.acknowledged(connection, scopes):
         given.setdefault(each.cause, []).append(each)
@@ -70,19 +70,19 @@ def acknowledge(
     connection: Connection,
     who: Who,
     problem: Problem,
-    only: AbstractSet[str] | None,
+    scope: Scope,
     now: float,
     days: int | None = None,
-    reader: AbstractSet[str] | None = None,
+    reader: Scope = EVERYTHING,
 ) -> ActionResult:
-    """Acknowledge a problem of `only` these chatbots: until its next case, or whatever comes for some days.
+    """Acknowledge a problem of the chatbots in `scope`: until its next case, or whatever comes for some days.
 
-    `reader` has the chatbots that the acting person sees; None for all.
+    `reader` has the chatbots that the acting person sees.
     """
     through = now if problem.latest_at is None else problem.latest_at
     until = None if days is None else now + days * DAY_SECONDS
     user = who.name or who.role
-    given = Acknowledgement(problem.key, scope_text(reader, only), now, user, through, until)
+    given = Acknowledgement(problem.key, scope_text(reader, scope), now, user, through, until)
     user_state.acknowledge(connection, given)
     facts: dict[str, str | int] = {} if days is None else {"days": days}
     entry = Entry(who, Action.ACKNOWLEDGE, Subject.PROBLEM, problem.key, facts=facts)
@@ -95,9 +95,9 @@ def reopen(
     connection: Connection,
     who: Who,
     cause: str,
-    scopes: Iterable[AbstractSet[str] | None],
+    scopes: Iterable[Scope],
     now: float,
-    reader: AbstractSet[str] | None = None,
+    reader: Scope = EVERYTHING,
 ) -> ActionResult:
     """End the acknowledgements of a cause for these scopes. Raises ConflictError if there are none."""
     ended = [user_state.reopen(connection, cause, scope_text(reader, each)) for each in scopes]

@@ -31,9 +31,9 @@ from bridge.operations.vendor_list import (
     read_stored,
 )
 from bridge.store import audit_log
-from bridge.store.history import STEP, received_since
 from bridge.store.installation import adopt
 from bridge.store.interface import RoutedEvent
+from bridge.store.queries import STEP, received_since
 from bridge.store.queue import Accept, write
 
 TIMEOUT = 60.0

@@ -17,7 +17,8 @@ from bridge.operations import deliveries
 from bridge.operations.audit import Action, Entry, Subject, Who
 from bridge.operations.leads import LeadState
 from bridge.store import audit_log, commands, queries
-from bridge.store.commands import IDS_LIMIT, BulkAction, ChosenDeliveries, DeliverySelection, SelectionExtent
+from bridge.store.commands import IDS_LIMIT, BulkAction, ChosenDeliveries
+from bridge.store.filter import DeliveryFilter, Scope, SelectionExtent
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryRow
 
@@ -82,7 +83,7 @@ def select_deliveries(
     act: BulkAction,
     state: LeadState | None,
     destination: str | None,
-    chatbots: frozenset[str] | None,
+    scope: Scope,
 ) -> LeadSelection:
     """Find the deliveries of selected leads.
 
@@ -92,14 +93,14 @@ def select_deliveries(
         act: Action.
         state: Only deliveries in this state, as the filter of the list says; None for all.
         destination: Only deliveries to this destination.
-        chatbots: The only chatbots that the acting person sees; None for all.
+        scope: Chatbots that the acting person sees.
 
     Raises:
         NotFoundError: One of the leads is gone, or the person does not see it.
         ConflictError: Too many deliveries for one action.
     """
     rows = queries.events_in(connection, seqs)
-    if len(rows) < len(set(seqs)) or any(chatbots is not None and row.chatbot not in chatbots for row in rows):
+    if len(rows) < len(set(seqs)) or not all(scope.sees(row.chatbot) for row in rows):
         raise NotFoundError(_GONE)
     found = queries.deliveries_of_events(connection, [row.seq for row in rows])
     mine = [each for row in rows for each in found.get(row.seq, ()) if _matches(each, state, destination)]
@@ -115,14 +116,14 @@ def select_deliveries(
 
 
 def chosen_deliveries(
-    connection: Connection, ids: Sequence[int], again: Sequence[int], chatbots: frozenset[str] | None
+    connection: Connection, ids: Sequence[int], again: Sequence[int], scope: Scope
 ) -> ChosenDeliveries:
     """Return the deliveries of a confirmed action. Raises NotFoundError as `select_deliveries` does."""
     every = sorted({*ids, *again})
     rows = queries.deliveries_in(connection, every)
-    if len(rows) < len(every) or any(chatbots is not None and row.chatbot not in chatbots for row in rows):
+    if len(rows) < len(every) or not all(scope.sees(row.chatbot) for row in rows):
         raise NotFoundError(_GONE)
-    return ChosenDeliveries(tuple(every), tuple(again), len({row.event_id for row in rows}), chatbots)
+    return ChosenDeliveries(tuple(every), tuple(again), len({row.event_id for row in rows}), scope)
 
 
 def numbered(count: int, one: str, many: str) -> str:
@@ -159,11 +160,11 @@ class Bulk:
     """A change to all deliveries that a filter selects, or that were chosen one by one."""
 
     act: BulkAction
-    filter: DeliverySelection | ChosenDeliveries
+    filter: DeliveryFilter | ChosenDeliveries
 
     def chosen(self) -> dict[str, str]:
         """Return the conditions that are set, by name."""
-        return selection(self.filter)
+        return self.filter.conditions
 
     def extent(self, connection: Connection, through: int | None = None) -> SelectionExtent:
         """Count what the filter selects; with `through`, up to this id."""
@@ -209,9 +210,9 @@ def audit_entry(who: Who, bulk: Bulk, extent: SelectionExtent, job: int | None =
     """Return the audit entry of a bulk change, with a count of zero; `job` is its number if it runs in background."""
     facts: dict[str, str | int] = {"of": extent.count}
     if job is None:
-        return Entry(who, _ACTIONS[bulk.act], count=0, facts={**facts, **selection(bulk.filter)})
+        return Entry(who, _ACTIONS[bulk.act], count=0, facts={**facts, **bulk.filter.conditions})
     facts["through"] = extent.through
-    return Entry(who, _ACTIONS[bulk.act], Subject.RUN, str(job), 0, {**facts, **selection(bulk.filter)})
+    return Entry(who, _ACTIONS[bulk.act], Subject.RUN, str(job), 0, {**facts, **bulk.filter.conditions})
 
 
 def step(connection: Connection, who: Who, bulk: Bulk, progress: Progress, now: float) -> Progress:
@@ -230,7 +231,7 @@ def step(connection: Connection, who: Who, bulk: Bulk, progress: Progress, now: 
 def move_step(
     connection: Connection,
     who: Who,
-    chosen: DeliverySelection,
+    chosen: DeliveryFilter,
     to: str,
     config: Config,
     *,
@@ -247,16 +248,3 @@ def move_step(
         except (ConflictError, NotFoundError) as error:
             refusals.append(str(error))
     return MoveStep(lines, refusals, ids[-1] if ids else None)
-
-
-def selection(chosen: DeliverySelection | ChosenDeliveries) -> dict[str, str]:
-    """Return the conditions of a filter by name, without those that are not set."""
-    if isinstance(chosen, ChosenDeliveries):
-        return {"leads": str(chosen.leads)}
-    conditions = {
-        "state": chosen.state.value,
-        "chatbot": chosen.chatbot,
-        "destination": chosen.destination,
-        "reason": chosen.reason,
-    }
-    return {name: value for name, value in conditions.items() if value is not None}

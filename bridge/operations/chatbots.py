@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -10,8 +9,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from bridge.operations.tally import TallyTotals, period_totals
-from bridge.store import chatbot_queries
-from bridge.store.chatbot_queries import LastEvents
+from bridge.store import figures
+from bridge.store.figures import LastEvents
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.tally import DAY, day_of
 
 WEEK: Final = 7
@@ -63,16 +63,16 @@ class ChatbotSummary:
 
 
 def list_chatbots(
-    connection: Connection, names: Iterable[str], now: float, only: AbstractSet[str] | None = None
+    connection: Connection, names: Iterable[str], now: float, scope: Scope = EVERYTHING
 ) -> list[ChatbotSummary]:
-    """Summarise these chatbots, worst first. With `only`, no events of others are examined."""
-    week = period_totals(connection, now, WEEK, only)
-    last, proved = chatbot_queries.last_events(connection), chatbot_queries.proof_times(connection)
-    days = chatbot_queries.lead_days(connection, day_of(now) - LOOK_BACK + 1)
+    """Summarise these chatbots, worst first. No events outside the scope are examined."""
+    week = period_totals(connection, now, WEEK, scope)
+    last, proved = figures.last_events(connection), figures.proof_times(connection)
+    days = figures.lead_days(connection, day_of(now) - LOOK_BACK + 1)
     waiting, dead = Counter[str](), Counter[str]()
     for counts, groups in (
-        (waiting, chatbot_queries.waiting_groups(connection, only)),
-        (dead, chatbot_queries.dead_groups(connection, only)),
+        (waiting, figures.waiting_groups(connection, scope)),
+        (dead, figures.dead_groups(connection, scope)),
     ):
         for each in groups:
             counts[each.chatbot or ""] += each.number
@@ -104,7 +104,7 @@ def list_chatbots(
 def silent_chatbots(connection: Connection, names: Iterable[str], now: float) -> list[tuple[str, int]]:
     """Return the silent ones of these chatbots, each with the day of its last lead."""
     today = day_of(now)
-    days = chatbot_queries.lead_days(connection, today - LOOK_BACK + 1)
+    days = figures.lead_days(connection, today - LOOK_BACK + 1)
     found = {name: [*days.get(name, ())] for name in names}
     return [(name, own_days[-1]) for name, own_days in found.items() if is_silent(own_days, today)]
 

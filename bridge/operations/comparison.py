@@ -13,7 +13,7 @@ from typing import Any, Final
 from bridge.config import Config
 from bridge.event import decode
 from bridge.operations.event_dry_run import FAILS, MATCHES, EventDryRun, RouteDryRun, dry_run_event
-from bridge.store.history import StoredEvent
+from bridge.store.queries import StoredEvent
 from connectors.base import Preview
 
 NOTHING: Final = object()

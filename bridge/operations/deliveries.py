@@ -4,7 +4,6 @@ Each function that changes something runs inside the caller's transaction and wr
 """
 
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -16,9 +15,10 @@ from bridge.ingress import reprocess
 from bridge.operations import events
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, commands, queries
+from bridge.store.filter import EVERYTHING, DeliveryFilter, Scope
 from bridge.store.interface import DeliveryState
 from bridge.store.queries import DeliveryDetails, DeliveryRow, EventRow
-from bridge.store.search import DeliveryFilter, find_deliveries
+from bridge.store.search import find_deliveries
 
 OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.DEAD})
 """States in which a delivery can be discarded or moved."""
@@ -59,17 +59,17 @@ def replay_event(
     now: float,
     *,
     one_entry: bool,
-    only: AbstractSet[str] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> ActionResult:
     """Replay the dead deliveries of an event, or route it again if it is unrecognised.
 
-    With `one_entry` the audit log has one entry for the event, otherwise one for each delivery. With `only`, an
+    With `one_entry` the audit log has one entry for the event, otherwise one for each delivery. With `scope`, an
     unrecognised event must turn out to be of one of these chatbots.
     Raises NotFoundError, or ConflictError if there is nothing to replay or the event stays unrecognised.
     """
     event = events.find_event(connection, event_id)
     if event.state is EventState.UNRECOGNISED:
-        line = reprocess.route_again(connection, event, queries.payload(connection, event.seq), config, only)
+        line = reprocess.route_again(connection, event, queries.payload(connection, event.seq), config, scope)
         entry = Entry(who, Action.REPLAY, Subject.EVENT, event.id, facts={"was": event.state.value})
         audit_log.add_entry(connection, entry, now)
         return ActionResult((line,), (entry,))

@@ -13,8 +13,9 @@ from bridge.errors import ConflictError, NotFoundError, OperatorError
 from bridge.event import EventState
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.store import audit_log, commands, queries
+from bridge.store.filter import EventFilter
 from bridge.store.queries import DeliveryDetails, DeliveryRow, EventRow
-from bridge.store.search import EventFilter, EventMatches, find_events
+from bridge.store.search import EventMatches, find_events
 
 LEAST_DIGITS = 6
 """Fewest digits of an event's id that a person may write."""

@@ -23,10 +23,11 @@ from bridge.ingress.signature import fingerprint
 from bridge.operations.overview import quarantined_by_room
 from bridge.operations.rekey import describe_keys
 from bridge.operations.store_access import OpenStore, all_stores
-from bridge.store import queries, rotation, statistics
+from bridge.store import rotation, statistics
 from bridge.store.driver import Driver
+from bridge.store.filter import EventFilter
 from bridge.store.lane_queries import all_lanes
-from bridge.store.queries import PageRequest
+from bridge.store.search import find_events
 from bridge.store.sqlite import SqliteDriver
 from connectors.base import Severity
 
@@ -94,7 +95,7 @@ def check_clock(connection: Connection, driver: Driver, now: float) -> Iterator[
             Severity.WARNING,
             f"{server - now:+,.0f} s between this machine and the database server: synchronise both (NTP)",
         )
-    events = queries.event_page(connection, PageRequest(limit=EVENTS_LOOKED_AT), EventState.ACCEPTED)
+    events = find_events(connection, EventFilter(state=EventState.ACCEPTED, limit=EVENTS_LOOKED_AT)).rows
     # An event's id begins with its time of creation, or 0 if the time could not be read.
     late = [created - each.received_at for each in events if (created := int(each.id[:CREATED_DIGITS], 16))]
     if late and min(late) > CLOCK_SECONDS:

@@ -4,7 +4,6 @@ Functions that change something run inside the caller's transaction and write th
 """
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,8 +12,9 @@ from sqlalchemy import Connection
 from bridge.config.model import Config
 from bridge.errors import NotFoundError, did_you_mean
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
-from bridge.store import audit_log, chatbot_queries, commands
-from bridge.store.chatbot_queries import DeliveryGroup
+from bridge.store import audit_log, commands, figures
+from bridge.store.figures import Group
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.interface import Pause
 from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
 
@@ -36,7 +36,9 @@ def list_lanes(connection: Connection, config: Config, now: float, criteria: Lan
     rows = all_lanes(connection, list(config.destinations), now)
     if criteria is None:
         return rows
-    theirs = None if criteria.chatbot is None else chatbots_by_destination(config, {criteria.chatbot})
+    theirs = (
+        None if criteria.chatbot is None else chatbots_by_destination(config, EVERYTHING.narrowed(criteria.chatbot))
+    )
     return [
         row
         for row in rows
@@ -46,14 +48,14 @@ def list_lanes(connection: Connection, config: Config, now: float, criteria: Lan
     ]
 
 
-def own_lanes(connection: Connection, config: Config, now: float, only: AbstractSet[str]) -> list[LaneRow]:
+def own_lanes(connection: Connection, config: Config, now: float, scope: Scope) -> list[LaneRow]:
     """Return the lanes of the destinations of these chatbots, each with the numbers of their own deliveries.
 
     A lane that is no longer configured is theirs as long as deliveries of theirs wait for it, or were given up.
     """
-    waiting = _by_destination(chatbot_queries.waiting_groups(connection, only))
-    dead = _by_destination(chatbot_queries.dead_groups(connection, only))
-    theirs = {*destinations_of(config, only), *waiting, *dead}
+    waiting = _by_destination(figures.waiting_groups(connection, scope))
+    dead = _by_destination(figures.dead_groups(connection, scope))
+    theirs = {*destinations_of(config, scope), *waiting, *dead}
     return [
         replace(
             row,
@@ -66,26 +68,26 @@ def own_lanes(connection: Connection, config: Config, now: float, only: Abstract
     ]
 
 
-def chatbots_by_destination(config: Config, only: AbstractSet[str] | None = None) -> dict[str, list[str]]:
-    """Return the names of the chatbots, or `only` of these, that have a route to each destination."""
+def chatbots_by_destination(config: Config, scope: Scope = EVERYTHING) -> dict[str, list[str]]:
+    """Return the names of the chatbots in a scope that have a route to each destination."""
     found: dict[str, list[str]] = {}
     for chatbot in config.chatbots.values():
-        if only is None or chatbot.name in only:
+        if scope.sees(chatbot.name):
             for name in dict.fromkeys(route.destination for route in chatbot.routes):
                 found.setdefault(name, []).append(chatbot.name)
     return found
 
 
-def chatbots_of(config: Config, destination: str, only: AbstractSet[str] | None = None) -> list[str]:
-    """Return the names of the chatbots, or `only` of these, that have a route to one destination."""
-    return chatbots_by_destination(config, only).get(destination, [])
+def chatbots_of(config: Config, destination: str, scope: Scope = EVERYTHING) -> list[str]:
+    """Return the names of the chatbots in a scope that have a route to one destination."""
+    return chatbots_by_destination(config, scope).get(destination, [])
 
 
-def destinations_of(config: Config, only: AbstractSet[str] | None = None) -> list[str]:
+def destinations_of(config: Config, scope: Scope = EVERYTHING) -> list[str]:
     """Return the names of all destinations, or only of those to which these chatbots have a route."""
-    if only is None:
+    if scope.is_whole:
         return list(config.destinations)
-    theirs = chatbots_by_destination(config, only)
+    theirs = chatbots_by_destination(config, scope)
     return [name for name in config.destinations if name in theirs]
 
 
@@ -124,8 +126,8 @@ def _check(connection: Connection, name: str, config: Config, now: float) -> Non
         raise NotFoundError(f"{name}: no destination has this name{did_you_mean(name, known)}")
 
 
-def _by_destination(groups: Iterable[DeliveryGroup]) -> dict[str, list[DeliveryGroup]]:
-    found: dict[str, list[DeliveryGroup]] = {}
+def _by_destination(groups: Iterable[Group]) -> dict[str, list[Group]]:
+    found: dict[str, list[Group]] = {}
     for each in groups:
         found.setdefault(each.destination, []).append(each)
     return found

@@ -20,9 +20,10 @@ from bridge.event import EventState, decode, text_of, timestamp
 from bridge.operations import events
 from bridge.operations.masking import Audience, masked_text
 from bridge.store import queries
+from bridge.store.filter import DeliveryFilter, EventFilter, Scope
 from bridge.store.interface import PAGE, DeliveryState
 from bridge.store.queries import DeliveryRow, EventRow
-from bridge.store.search import DeliveryFilter, EventFilter, find_deliveries
+from bridge.store.search import find_deliveries
 
 UNKNOWN = "Somebody without a name"
 """Stands for a person whose event has neither a name nor an address nor a phone number."""
@@ -87,20 +88,18 @@ class LeadPage:
     """Cursor of the next page; None on the last."""
 
 
-def lead_criteria(
-    query: LeadQuery, chatbots: frozenset[str] | None, before: int | None = None, limit: int = PAGE
-) -> Criteria:
+def lead_criteria(query: LeadQuery, scope: Scope, before: int | None = None, limit: int = PAGE) -> Criteria:
     """Return the criteria of a page: of deliveries, if the query has a destination or one of their states. Pure.
 
     Args:
         query: Selection of leads.
-        chatbots: The only chatbots that the reader may see; None for all.
+        scope: Chatbots that the reader sees.
         before: Cursor of the page.
         limit: Most leads of the page.
     """
     kind = EventState(query.state) if query.state in {LeadState.TEST, LeadState.UNRECOGNISED} else None
     if kind or (query.state is None and query.destination is None):
-        chosen = EventFilter(query.chatbot, kind, before=before, limit=limit, chatbots=chatbots)
+        chosen = EventFilter(query.chatbot, kind, before=before, limit=limit, scope=scope)
         return [replace(chosen, since=query.since, until=query.until)]
     warned = query.state is LeadState.WARNING
     return DeliveryFilter(
@@ -112,7 +111,7 @@ def lead_criteria(
         before=before,
         limit=limit,
         warning=True if warned else None,
-        chatbots=chatbots,
+        scope=scope,
     )
 
 
@@ -131,11 +130,9 @@ def list_leads(
     return LeadPage(_leads(connection, rows, audience), following)
 
 
-def list_shown(
-    connection: Connection, seqs: Sequence[int], audience: Audience, chatbots: frozenset[str] | None
-) -> LeadPage:
+def list_shown(connection: Connection, seqs: Sequence[int], audience: Audience, scope: Scope) -> LeadPage:
     """Read the leads that somebody looks at already, by the numbers of their events, as far as the reader sees them."""
-    rows = [row for row in queries.events_in(connection, seqs) if chatbots is None or row.chatbot in chatbots]
+    rows = [row for row in queries.events_in(connection, seqs) if scope.sees(row.chatbot)]
     return LeadPage(_leads(connection, rows, audience), None)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge.event import EVENT_FIELDS, EVENT_TYPES, decode
+from bridge.store.filter import EVERYTHING, Scope
 from connectors.base import Reason
 
 MEANINGS: Final[Mapping[Reason, str]] = {
@@ -56,12 +57,12 @@ class Audience:
     operator: bool = False
     reveal: bool = False
     """True to show personal data and a destination's messages: to operators only, after an entry in the audit log."""
-    chatbots: frozenset[str] | None = None
-    """The only chatbots whose data they see; None for all."""
+    scope: Scope = EVERYTHING
+    """The chatbots whose data they see."""
 
     def sees(self, chatbot: str | None) -> bool:
         """Return True if they see the data of a chatbot."""
-        return self.chatbots is None or chatbot in self.chatbots
+        return self.scope.sees(chatbot)
 
 
 VIEWER: Final = Audience()

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -10,9 +9,10 @@ from sqlalchemy import Connection
 from bridge.config.model import Config
 from bridge.event import Room
 from bridge.operations.lanes import list_lanes, own_lanes
-from bridge.store import chatbot_queries, quarantine, statistics
+from bridge.store import figures, quarantine
+from bridge.store.figures import DeadLetterCause
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.lane_queries import LaneRow
-from bridge.store.statistics import DeadLetterCause
 
 DAY_SECONDS = 86_400
 
@@ -21,7 +21,7 @@ DAY_SECONDS = 86_400
 class StoreOverview:
     """Counts of the whole store, or of a reader's chatbots."""
 
-    day: statistics.Day
+    day: figures.Day
     accepted_today: int
     """Number of leads and appointments since midnight, UTC."""
     lanes: Sequence[LaneRow]
@@ -47,32 +47,30 @@ class StoreOverview:
         return min(times, default=None)
 
 
-def read_overview(
-    connection: Connection, config: Config, now: float, only: AbstractSet[str] | None = None
-) -> StoreOverview:
-    """Read the overview; with `only`, that of these chatbots."""
-    day = statistics.day(connection, now, only)
-    hours_today = int(now % DAY_SECONDS) // statistics.HOUR + 1
+def read_overview(connection: Connection, config: Config, now: float, scope: Scope = EVERYTHING) -> StoreOverview:
+    """Read the overview of the chatbots in a scope."""
+    day = figures.last_day(connection, now, scope)
+    hours_today = int(now % DAY_SECONDS) // figures.HOUR + 1
     return StoreOverview(
         day,
         sum(day.accepted[-hours_today:]),
-        list_lanes(connection, config, now) if only is None else own_lanes(connection, config, now, only),
-        statistics.dead_letter_causes(connection) if only is None else _own_causes(connection, only),
-        quarantined_by_room(connection, only),
+        list_lanes(connection, config, now) if scope.is_whole else own_lanes(connection, config, now, scope),
+        figures.dead_letter_causes(connection) if scope.is_whole else _own_causes(connection, scope),
+        quarantined_by_room(connection, scope),
     )
 
 
-def quarantined_by_room(connection: Connection, only: AbstractSet[str] | None = None) -> Counter[Room]:
-    """Count the requests in each room of the quarantine; with `only`, those of these chatbots."""
+def quarantined_by_room(connection: Connection, scope: Scope = EVERYTHING) -> Counter[Room]:
+    """Count the requests in each room of the quarantine."""
     counts = Counter[Room]()
     for each in quarantine.room_counts(connection):
-        counts[each.room] += each.count if only is None or each.chatbot in only else 0
+        counts[each.room] += each.count if scope.sees(each.chatbot) else 0
     return +counts
 
 
-def _own_causes(connection: Connection, only: AbstractSet[str]) -> list[DeadLetterCause]:
+def _own_causes(connection: Connection, scope: Scope) -> list[DeadLetterCause]:
     counts = Counter[tuple[str, str]]()
-    for each in chatbot_queries.dead_groups(connection, only):
+    for each in figures.dead_groups(connection, scope):
         counts[each.destination, each.reason or ""] += each.number
     found = [DeadLetterCause(*cause, count) for cause, count in counts.items()]
     return sorted(found, key=lambda each: (-each.count, each.destination, each.reason))

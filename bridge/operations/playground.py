@@ -10,7 +10,6 @@ and compiling takes its cost from a budget, as mapping does. Call it in a thread
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +44,7 @@ from bridge.mapping.pattern import compile_pattern
 from bridge.operations.dry_run import DryRun, PageBudget, dry_run
 from bridge.operations.event_dry_run import route_trial, trial_delivery, why_skipped
 from bridge.operations.lanes import destinations_of
+from bridge.store.filter import EVERYTHING, Scope
 
 TEXT_LIMIT: Final = 64 * 1024
 EXPANDED_LIMIT: Final = 4 * TEXT_LIMIT
@@ -120,13 +120,13 @@ def differences(before: TrialResult, after: TrialResult) -> list[FieldDifference
     return [FieldDifference(name, was.get(name), now.get(name)) for name in dict.fromkeys([*now, *was])]
 
 
-def places(config: Config, only: AbstractSet[str] | None = None) -> list[tuple[RoutePosition, str]]:
-    """Return the routes that can be tried, each with its name for a person; with `only`, those of these chatbots."""
+def places(config: Config, scope: Scope = EVERYTHING) -> list[tuple[RoutePosition, str]]:
+    """Return the routes that can be tried, each with its name for a person."""
     return [
         (RoutePosition(chatbot.name, at), f"{chatbot.name} → {each.name}")
         for chatbot in config.chatbots.values()
         for at, each in enumerate(chatbot.routes)
-        if only is None or chatbot.name in only
+        if scope.sees(chatbot.name)
     ]
 
 
@@ -137,12 +137,12 @@ def route_text(files: Files, place: RoutePosition) -> str:
     return str(yaml.safe_dump(plain(node), sort_keys=False, allow_unicode=True, width=100))
 
 
-def seen_by(config: Config, chatbots: AbstractSet[str] | None) -> frozenset[ConfigPath] | None:
+def seen_by(config: Config, scope: Scope) -> frozenset[ConfigPath] | None:
     """Return the paths of the chatbots of a user and of their destinations; None for a user of all."""
-    if chatbots is None:
+    if scope.chatbots is None:
         return None
-    destinations = (("destinations", name) for name in destinations_of(config, chatbots))
-    return frozenset([*(("chatbots", name) for name in chatbots), *destinations])
+    destinations = (("destinations", name) for name in destinations_of(config, scope))
+    return frozenset([*(("chatbots", name) for name in scope.chatbots), *destinations])
 
 
 def run_trial(

@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -16,12 +15,13 @@ from bridge.operations.chatbots import silent_chatbots
 from bridge.operations.lanes import chatbots_by_destination
 from bridge.operations.leads import person_label
 from bridge.operations.masking import HELD, Audience, reason_text
-from bridge.store import chatbot_queries, queries
-from bridge.store.chatbot_queries import DeliveryGroup, EventGroup
+from bridge.store import figures, queries
+from bridge.store.figures import DeadLetterCause, Group, dead_letter_causes
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
 from bridge.store.quarantine import RoomCount, room_counts
 from bridge.store.report_log import report_rows
-from bridge.store.statistics import WARNED_SECONDS, DeadLetterCause, dead_letter_causes
+from bridge.store.statistics import WARNED_SECONDS
 from bridge.store.tally import DAY
 from connectors.base import Reason
 
@@ -125,7 +125,7 @@ def find_problems(
     config: Config,
     now: float,
     findings: Iterable[Finding] = (),
-    only: AbstractSet[str] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> list[Problem]:
     """Return all problems, the worst kind first.
 
@@ -134,20 +134,20 @@ def find_problems(
         config: The configuration in use.
         now: The time.
         findings: Findings about the files of the configuration.
-        only: Chatbots whose problems are wanted, with their part of each; None for all.
+        scope: Chatbots whose problems are read, with their part of each.
     """
-    names = [name for name in config.chatbots if only is None or name in only]
+    names = [name for name in config.chatbots if scope.sees(name)]
     lanes = all_lanes(connection, list(config.destinations), now)
-    found = [_finding(each) for each in findings] if only is None else []
-    found += _lanes(lanes, chatbot_queries.waiting_groups(connection, only), config, only)
+    found = [_finding(each) for each in findings] if scope.is_whole else []
+    found += _lanes(lanes, figures.waiting_groups(connection, scope), config, scope)
     found += [_silent(name, day) for name, day in silent_chatbots(connection, names, now)]
-    causes = dead_letter_causes(connection) if only is None else []
-    found += _dead(chatbot_queries.dead_groups(connection, only), causes)
-    rooms = [row for row in room_counts(connection) if only is None or row.chatbot in only]
+    causes = dead_letter_causes(connection) if scope.is_whole else []
+    found += _dead(figures.dead_groups(connection, scope), causes)
+    rooms = [row for row in room_counts(connection) if scope.sees(row.chatbot)]
     found += [each for row in rooms for each in _quarantined(row)]
-    found += _unrecognised(chatbot_queries.unrecognised_groups(connection, only))
-    found += _unsent_reports(connection, config, now) if only is None else []
-    found += _warned(chatbot_queries.warned_groups(connection, now - WARNED_SECONDS, only))
+    found += _unrecognised(figures.unrecognised_groups(connection, scope))
+    found += _unsent_reports(connection, config, now) if scope.is_whole else []
+    found += _warned(figures.warned_groups(connection, now - WARNED_SECONDS, scope))
     order = list(ProblemKind)
     return sorted(found, key=lambda each: (order.index(each.kind), -each.count, each.title))
 
@@ -170,25 +170,23 @@ def _finding(finding: Finding) -> Problem:
     return Problem(ProblemKind.CONFIGURATION, finding.title, why, fix, finding.count, reason=finding.title)
 
 
-def _lanes(
-    lanes: Sequence[LaneRow], waiting: Sequence[DeliveryGroup], config: Config, only: AbstractSet[str] | None
-) -> Iterable[Problem]:
+def _lanes(lanes: Sequence[LaneRow], waiting: Sequence[Group], config: Config, scope: Scope) -> Iterable[Problem]:
     by_name: dict[str, Counter[str]] = {}
     for each in waiting:
         by_name.setdefault(each.destination, Counter())[each.chatbot or ""] += each.number
-    configured = chatbots_by_destination(config, only)
+    configured = chatbots_by_destination(config, scope)
     for lane in lanes:
         kind, why, fix = _lane_trouble(lane)
         own = dict(by_name.get(lane.name, {}))
         own = dict.fromkeys(configured.get(lane.name, ()), 0) | own
-        if kind is None or (only is not None and not own):
+        if kind is None or (not scope.is_whole and not own):
             continue
         yield Problem(
             kind,
             f"{lane.name}: {_LANE_TITLES[kind]}",
             why,
             fix,
-            lane.pending if only is None else sum(own.values()),
+            lane.pending if scope.is_whole else sum(own.values()),
             _ordered(own),
             lane.name,
             first_at=lane.pause.since if lane.pause else lane.oldest_pending_at,
@@ -235,7 +233,7 @@ def _silent(name: str, last_day: int) -> Problem:
     )
 
 
-def _dead(groups: Sequence[DeliveryGroup], causes: Iterable[DeadLetterCause]) -> Iterable[Problem]:
+def _dead(groups: Sequence[Group], causes: Iterable[DeadLetterCause]) -> Iterable[Problem]:
     """Describe the causes of dead letters; `causes` counts all of them, `groups` the newest."""
     totals: dict[tuple[str, str | None], int] = {(each.destination, each.reason): each.count for each in causes}
     newest = _by_cause(groups)
@@ -255,7 +253,7 @@ def _dead(groups: Sequence[DeliveryGroup], causes: Iterable[DeadLetterCause]) ->
         )
 
 
-def _warned(groups: Sequence[DeliveryGroup]) -> Iterable[Problem]:
+def _warned(groups: Sequence[Group]) -> Iterable[Problem]:
     for (destination, _), own in _by_cause(groups).items():
         yield Problem(
             ProblemKind.WARNED,
@@ -290,7 +288,7 @@ def _quarantined(row: RoomCount) -> Iterable[Problem]:
     )
 
 
-def _unrecognised(groups: Sequence[EventGroup]) -> Iterable[Problem]:
+def _unrecognised(groups: Sequence[Group]) -> Iterable[Problem]:
     if not groups:
         return
     yield Problem(
@@ -323,18 +321,18 @@ def _unsent_reports(connection: Connection, config: Config, now: float) -> Itera
             )
 
 
-def _by_cause(groups: Sequence[DeliveryGroup]) -> dict[tuple[str, str | None], list[DeliveryGroup]]:
-    found: dict[tuple[str, str | None], list[DeliveryGroup]] = {}
+def _by_cause(groups: Sequence[Group]) -> dict[tuple[str, str | None], list[Group]]:
+    found: dict[tuple[str, str | None], list[Group]] = {}
     for each in groups:
         found.setdefault((each.destination, each.reason), []).append(each)
     return found
 
 
-def _counts(groups: Sequence[DeliveryGroup]) -> dict[str, int]:
+def _counts(groups: Sequence[Group]) -> dict[str, int]:
     return {each.chatbot: each.number for each in groups if each.chatbot}
 
 
-def _times(groups: Sequence[DeliveryGroup]) -> tuple[float | None, float | None]:
+def _times(groups: Sequence[Group]) -> tuple[float | None, float | None]:
     firsts, lasts = (each.first_at for each in groups), (each.last_at for each in groups)
     return min(firsts, default=None), max(lasts, default=None)
 

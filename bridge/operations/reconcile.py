@@ -16,11 +16,12 @@ from sqlalchemy import Connection
 
 from bridge.config.model import Config, Destination, Route
 from bridge.delivery.rate_limit import quota_hold
-from bridge.store import history
-from bridge.store.history import DeliveredPage, DeliveredRecord, OutcomeCounts, RouteEnds
+from bridge.store import figures, queries, search
+from bridge.store.figures import OutcomeCounts, RouteEnds
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.interface import DeliveryState
 from bridge.store.key_range import seq_at
-from bridge.store.search import SPAN
+from bridge.store.search import SPAN, DeliveredPage, DeliveredRecord
 from connectors.base import RemoteRecord
 
 NAMED = 100
@@ -243,7 +244,7 @@ class Reconciliation:
     """Answers of the destinations that are asked."""
     first: int = 0
     """Number of the first event."""
-    only: frozenset[str] | None = None
+    scope: Scope = EVERYTHING
     """The only chatbots whose events are looked at; None for all."""
 
     async def count(self, read: StoreReader, going: Callable[[], bool] = lambda: True) -> None:
@@ -252,12 +253,12 @@ class Reconciliation:
         Ends early when `going` returns False.
         """
         self.first = await read(partial(seq_at, moment=self.since))
-        last = await read(history.last_event)
-        self.counted += await read(partial(history.count_quarantined, since=self.since, only=self.only))
+        last = await read(queries.last_event)
+        self.counted += await read(partial(figures.count_quarantined, since=self.since, scope=self.scope))
         for start, end in steps(self.first, last, SPAN):
             if not going():
                 return
-            self.counted += await read(partial(history.count_events, first=start, last=end, only=self.only))
+            self.counted += await read(partial(figures.count_events, first=start, last=end, scope=self.scope))
 
     def prepare(self, config: Config, limit: int | None = None) -> int:
         """Begin an empty answer for each destination; return how many records all of them will be asked about."""
@@ -271,7 +272,7 @@ class Reconciliation:
         async def page(destination: str, before: int | None) -> DeliveredPage:
             return await read(
                 partial(
-                    history.delivered_page, destination=destination, first=self.first, before=before, only=self.only
+                    search.delivered_page, destination=destination, first=self.first, before=before, scope=self.scope
                 )
             )
 
@@ -289,14 +290,14 @@ class Reconciliation:
 
 
 def count_newest(
-    connection: Connection, since: float, limit: int, only: frozenset[str] | None = None
+    connection: Connection, since: float, limit: int, scope: Scope = EVERYTHING
 ) -> tuple[OutcomeCounts, bool]:
     """Count the events since a time, at most the newest `limit`; return True as well if these are all of them.
 
-    With `only`, those of these chatbots are counted.
+    Those in the scope are counted.
     """
-    first, last = seq_at(connection, since), history.last_event(connection)
+    first, last = seq_at(connection, since), queries.last_event(connection)
     low = max(first, last + 1 - limit)
-    counted = history.count_events(connection, low, last, only)
-    counted += history.count_quarantined(connection, since, only)
+    counted = figures.count_events(connection, low, last, scope)
+    counted += figures.count_quarantined(connection, since, scope)
     return counted, low == first

@@ -5,7 +5,6 @@ as in `bridge.operations.bulk`: a preview, then steps. A request or an event tha
 and does not hold up the others.
 """
 
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -18,9 +17,8 @@ from bridge.ingress import reprocess
 from bridge.operations.audit import Action, ActionResult, Entry, Subject, Who
 from bridge.operations.bulk import Progress
 from bridge.store import audit_log, commands, quarantine, queries
-from bridge.store.commands import SelectionExtent
+from bridge.store.filter import EVERYTHING, Scope, SelectionExtent
 from bridge.store.quarantine import Kept, KeptSelection, kept_extent, next_kept
-from bridge.store.queries import PageRequest
 
 
 def all_ids(connection: Connection) -> list[int]:
@@ -28,7 +26,7 @@ def all_ids(connection: Connection) -> list[int]:
     ids: list[int] = []
     rows = None
     while rows is None or rows:
-        rows = queries.quarantine_page(connection, PageRequest(before=ids[-1] if ids else None))
+        rows = quarantine.quarantine_page(connection, before=ids[-1] if ids else None)
         ids += [row.id for row in rows]
     return ids[::-1]
 
@@ -41,17 +39,17 @@ def release(
     now: float,
     *,
     any_age: bool = False,
-    only: AbstractSet[str] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> ActionResult:
     """Verify a request again, and accept its events if its signature holds now.
 
-    With `any_age` the signature may be older or newer than the chatbot's tolerance. With `only`, all of its events
+    With `any_age` the signature may be older or newer than the chatbot's tolerance. With `scope`, all of its events
     must be of these chatbots. Raises NotFoundError, or ConflictError if the request stays in quarantine.
     """
-    quarantined = queries.quarantined(connection, request)
+    quarantined = quarantine.quarantined(connection, request)
     if quarantined is None:
         raise unknown(request)
-    line = reprocess.release_request(connection, request, quarantined, config, any_age=any_age, only=only)
+    line = reprocess.release_request(connection, request, quarantined, config, any_age=any_age, scope=scope)
     if line is None:
         raise unknown(request)
     entry = Entry(who, Action.RELEASE, Subject.REQUEST, str(request), facts={"age": "any"} if any_age else {})
@@ -65,14 +63,14 @@ def discard(
     request: int,
     now: float,
     config: Config | None = None,
-    only: AbstractSet[str] | None = None,
+    scope: Scope = EVERYTHING,
 ) -> ActionResult:
     """Delete a request for good.
 
-    With `only`, it must name no other chatbot of the configuration. Raises NotFoundError, or ConflictError if it does.
+    With `scope`, it must name no other chatbot of the configuration. Raises NotFoundError, or ConflictError if it does.
     """
-    if config is not None and only is not None and (found := queries.quarantined(connection, request)):
-        reprocess.check_chatbots_of(request, found, config, only)
+    if config is not None and not scope.is_whole and (found := quarantine.quarantined(connection, request)):
+        reprocess.check_chatbots_of(request, found, config, scope)
     if not quarantine.discard(connection, [request]):
         raise unknown(request)
     entry = Entry(who, Action.DISCARD, Subject.REQUEST, str(request))
@@ -128,7 +126,7 @@ class Recovery:
     def step(self, connection: Connection, who: Who, progress: Progress, now: float) -> Progress:
         """Change the next ones, and return the new position."""
         discards = self.act is RecoveryAction.DISCARD
-        reads = not discards or (self.filter.kept is Kept.REQUESTS and self.filter.chatbots is not None)
+        reads = not discards or (self.filter.kept is Kept.REQUESTS and not self.filter.scope.is_whole)
         limit = STEP if reads else commands.IDS_LIMIT
         ids = next_kept(connection, self.filter, progress.after, progress.extent.through, limit)
         if not ids:
@@ -150,27 +148,27 @@ class Recovery:
 
     def _may_discard(self, connection: Connection, number: int) -> bool:
         """Return False for a request that also names a chatbot that the acting person may not change."""
-        only = self.filter.chatbots
-        found = None if only is None else queries.quarantined(connection, number)
-        if found is None or only is None:
+        scope = self.filter.scope
+        found = None if scope.is_whole else quarantine.quarantined(connection, number)
+        if found is None:
             return True
         try:
-            reprocess.check_chatbots_of(number, found, self.config, only)
+            reprocess.check_chatbots_of(number, found, self.config, scope)
         except ConflictError:
             return False
         return True
 
     def _released(self, connection: Connection, number: int) -> bool:
         """Release a request or route an event; return False if it stays as it was."""
-        only = self.filter.chatbots
+        scope = self.filter.scope
         try:
             if self.filter.kept is Kept.EVENTS:
                 for event in queries.events_in(connection, [number]):
-                    reprocess.route_again(connection, event, queries.payload(connection, number), self.config, only)
+                    reprocess.route_again(connection, event, queries.payload(connection, number), self.config, scope)
                 return True
-            found = queries.quarantined(connection, number)
+            found = quarantine.quarantined(connection, number)
             return found is not None and bool(
-                reprocess.release_request(connection, number, found, self.config, any_age=self.any_age, only=only)
+                reprocess.release_request(connection, number, found, self.config, any_age=self.any_age, scope=scope)
             )
         except ConflictError:
             return False

@@ -4,7 +4,6 @@ The dashboard shows it, `leadbridge report` prints it, and `bridge.alerts.report
 """
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Final
@@ -18,6 +17,7 @@ from bridge.operations.figures import plural
 from bridge.operations.problems import Problem, find_problems
 from bridge.operations.tally import TallyTotals, period_totals
 from bridge.store import audit_log, report_log
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.report_log import ReportRow
 from bridge.store.tally import DAY, day_of
 
@@ -80,18 +80,18 @@ def span_before(moment: float, days: int = WEEK) -> ReportSpan:
 
 
 def read_report(
-    connection: Connection, config: Config, span: ReportSpan, now: float, chatbots: AbstractSet[str] | None = None
+    connection: Connection, config: Config, span: ReportSpan, now: float, scope: Scope = EVERYTHING
 ) -> Report:
-    """Read a report about some chatbots; None stands for all, those that are no longer configured included."""
-    found = period_totals(connection, span.end * DAY - 1.0, span.days, chatbots)
+    """Read a report about the chatbots of a scope, those that are no longer configured included."""
+    found = period_totals(connection, span.end * DAY - 1.0, span.days, scope)
     # Without the events of no known chatbot, which are no leads.
-    known = {*config.chatbots, *(name for name in found.chatbots if name)} if chatbots is None else set(chatbots)
+    known = {*config.chatbots, *(name for name in found.chatbots if name)} if scope.chatbots is None else scope.chatbots
     lines = [ReportLine(name, *found.pair(name)) for name in known]
     return Report(
         span,
         ReportLine(None, found.whole, found.before),
         sorted(lines, key=lambda each: (-each.numbers.received, each.chatbot or "")),
-        find_problems(connection, config, now, only=chatbots),
+        find_problems(connection, config, now, scope=scope),
     )
 
 

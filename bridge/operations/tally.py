@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,7 +10,8 @@ from sqlalchemy import Connection
 
 from bridge.event import EventState
 from bridge.operations.store_access import OpenStore
-from bridge.store.chatbot_queries import waiting_days
+from bridge.store.figures import waiting_days
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.interface import DeliveryState
 from bridge.store.tally import (
     SPEED_BANDS,
@@ -123,18 +123,15 @@ class PeriodTotals:
         return self.chatbots.setdefault(chatbot, (TallyTotals(), TallyTotals()))
 
 
-def period_totals(connection: Connection, now: float, days: int, only: AbstractSet[str] | None = None) -> PeriodTotals:
-    """Return the numbers of the last days, today included. Days begin at midnight UTC.
-
-    With `only`, those of these chatbots.
-    """
+def period_totals(connection: Connection, now: float, days: int, scope: Scope = EVERYTHING) -> PeriodTotals:
+    """Return the numbers of the last days, today included. Days begin at midnight UTC."""
     tomorrow = day_of(now) + 1
     found = PeriodTotals(days)
     whole = (found.whole, found.before)
-    for row in span_counts(connection, [(tomorrow - days, tomorrow), (tomorrow - 2 * days, tomorrow - days)], only):
+    for row in span_counts(connection, [(tomorrow - days, tomorrow), (tomorrow - 2 * days, tomorrow - days)], scope):
         whole[row.span].add(row)
         found.pair(row.chatbot)[row.span].add(row)
-    for each in waiting_days(connection, only):
+    for each in waiting_days(connection, scope):
         span = (day_of(now) - each.day) // days
         if span in {0, 1}:
             whole[span].waiting += each.number
@@ -143,11 +140,11 @@ def period_totals(connection: Connection, now: float, days: int, only: AbstractS
 
 
 def destination_totals(
-    connection: Connection, now: float, days: int, only: AbstractSet[str] | None = None
+    connection: Connection, now: float, days: int, scope: Scope = EVERYTHING
 ) -> dict[str, TallyTotals]:
-    """Return the numbers of the last days by destination, today included; with `only`, those of these chatbots."""
+    """Return the numbers of the last days by destination, today included."""
     found: dict[str, TallyTotals] = {}
-    for row in span_counts(connection, [(day_of(now) + 1 - days, day_of(now) + 1)], only):
+    for row in span_counts(connection, [(day_of(now) + 1 - days, day_of(now) + 1)], scope):
         if row.destination:
             found.setdefault(row.destination, TallyTotals()).add(row)
     return found
@@ -163,14 +160,14 @@ class TallyHistory:
     """The days of the longest period, the oldest first."""
 
 
-def read_history(connection: Connection, now: float, only: AbstractSet[str] | None = None) -> TallyHistory:
-    """Read the numbers that Home shows; with `only`, those of these chatbots."""
+def read_history(connection: Connection, now: float, scope: Scope = EVERYTHING) -> TallyHistory:
+    """Read the numbers that Home shows."""
     longest = max(PERIODS)
     first = day_of(now) + 1 - 2 * longest
     totals = [TallyTotals() for _ in range(2 * longest)]
-    for row in day_counts(connection, first, first + len(totals), only):
+    for row in day_counts(connection, first, first + len(totals), scope):
         totals[row.span].add(row)
-    for each in waiting_days(connection, only):
+    for each in waiting_days(connection, scope):
         if 0 <= each.day - first < len(totals):
             totals[each.day - first].waiting += each.number
     return TallyHistory(

@@ -13,11 +13,12 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, case, delete, 
 
 from bridge.event import EventState
 from bridge.store.encryption import keys_of
+from bridge.store.filter import EVERYTHING, DeliveryFilter, Scope, SelectionExtent, in_state
 from bridge.store.interface import DeliveryState, Pause, RoutedEvent
 from bridge.store.lane_queries import keep_pause
-from bridge.store.queries import in_state, pending_destinations
 from bridge.store.queue import Accept, write
 from bridge.store.schema import attempts, deliveries, events, lanes, quarantine
+from bridge.store.search import pending_destinations
 from bridge.store.tally import add_counts, ended_keys, event_key
 from bridge.store.transaction import insert_missing
 
@@ -42,19 +43,6 @@ class BulkAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class DeliverySelection:
-    """Filter of a bulk action. A field that is None matches every delivery."""
-
-    state: DeliveryState
-    """`PENDING` or `DEAD`."""
-    chatbot: str | None = None
-    destination: str | None = None
-    reason: str | None = None
-    chatbots: frozenset[str] | None = None
-    """The only chatbots whose deliveries the acting person may change; None for all."""
-
-
-@dataclass(frozen=True, slots=True)
 class ChosenDeliveries:
     """Deliveries that somebody has selected one by one."""
 
@@ -64,16 +52,13 @@ class ChosenDeliveries:
     """Those of them that are replayed although they are delivered."""
     leads: int = 0
     """Number of their leads."""
-    chatbots: frozenset[str] | None = None
-    """The only chatbots whose deliveries the acting person may change; None for all."""
+    scope: Scope = EVERYTHING
+    """The chatbots whose deliveries the acting person may change."""
 
-
-@dataclass(frozen=True, slots=True)
-class SelectionExtent:
-    """The number of selected deliveries and the id of the last one. Later deliveries are not changed."""
-
-    count: int
-    through: int
+    @property
+    def conditions(self) -> dict[str, str]:
+        """The selection in an entry of the audit log."""
+        return {"leads": str(self.leads)}
 
 
 def replay(connection: Connection, ids: Sequence[int], now: float) -> dict[int, DeliveryState]:
@@ -202,7 +187,7 @@ def resume_lane(connection: Connection, name: str, now: float) -> bool:
 
 
 def selection_extent(
-    connection: Connection, chosen: DeliverySelection | ChosenDeliveries, through: int | None = None
+    connection: Connection, chosen: DeliveryFilter | ChosenDeliveries, through: int | None = None
 ) -> SelectionExtent:
     """Count the selected deliveries with ids up to `through`, at most the oldest `COUNT_LIMIT`."""
     if isinstance(chosen, ChosenDeliveries):
@@ -221,7 +206,7 @@ def selection_extent(
 
 def change_next(
     connection: Connection,
-    chosen: DeliverySelection | ChosenDeliveries,
+    chosen: DeliveryFilter | ChosenDeliveries,
     act: BulkAction,
     after: int,
     through: int,
@@ -237,7 +222,7 @@ def change_next(
     return ids
 
 
-def next_ids(connection: Connection, chosen: DeliverySelection, after: int, through: int) -> Sequence[int]:
+def next_ids(connection: Connection, chosen: DeliveryFilter, after: int, through: int) -> Sequence[int]:
     """Return the next deliveries with ids above `after`, up to `IDS_LIMIT`, in order of receipt.
 
     The order keeps the deliveries of each contact in sequence. An empty result means that none are left.
@@ -256,33 +241,25 @@ def _still_open(connection: Connection, chosen: ChosenDeliveries, after: int, th
     asked = select(deliveries.c.id).where(deliveries.c.id.in_(left)).order_by(deliveries.c.id)
     undelivered = deliveries.c.state != DeliveryState.DELIVERED.value
     asked = asked.where(or_(undelivered, deliveries.c.id.in_(chosen.again)))
-    if chosen.chatbots is not None:
-        asked = asked.select_from(deliveries.join(events)).where(events.c.chatbot.in_(chosen.chatbots))
+    if not chosen.scope.is_whole:
+        asked = asked.select_from(deliveries.join(events)).where(chosen.scope.of(events.c.chatbot))
     return connection.execute(asked).scalars().all()
 
 
-def _by_destination(connection: Connection, chosen: DeliverySelection) -> list[DeliverySelection]:
+def _by_destination(connection: Connection, chosen: DeliveryFilter) -> list[DeliveryFilter]:
     """Divide a selection of pending deliveries by destination, since their index is in order for each destination."""
     if chosen.state is DeliveryState.PENDING and chosen.destination is None:
         return [replace(chosen, destination=name) for name in pending_destinations(connection)]
     return [chosen]
 
 
-def _select(connection: Connection, chosen: DeliverySelection) -> Select[int]:
-    asked = select(deliveries.c.id).where(in_state(deliveries.c.state, chosen.state.value))
-    if chosen.chatbot is not None or chosen.chatbots is not None:
-        asked = asked.select_from(deliveries.join(events))
-    if chosen.chatbot is not None:
-        asked = asked.where(events.c.chatbot == chosen.chatbot)
-    if chosen.chatbots is not None:
-        asked = asked.where(events.c.chatbot.in_(chosen.chatbots))
-    if chosen.destination is not None:
-        asked = asked.where(deliveries.c.destination == chosen.destination)
-    elif chosen.state is DeliveryState.PENDING:
+def _select(connection: Connection, chosen: DeliveryFilter) -> Select[int]:
+    asked = chosen.narrow(select(deliveries.c.id), deliveries)
+    if chosen.state is not None:
+        asked = asked.where(in_state(deliveries.c.state, chosen.state.value))
+    if chosen.state is DeliveryState.PENDING and chosen.destination is None:
         # With the destinations named, the index answers. Without, all deliveries would be searched for pending ones.
         asked = asked.where(deliveries.c.destination.in_(pending_destinations(connection)))
-    if chosen.reason is not None:
-        asked = asked.where(deliveries.c.reason == chosen.reason)
     return asked
 
 

@@ -38,9 +38,10 @@ from bridge.identity import Identity
 from bridge.store.driver import raw
 from bridge.store.encryption import keys_of
 from bridge.store.exchanges import texts_in
+from bridge.store.filter import in_state
 from bridge.store.interface import DeliveryState
 from bridge.store.person_match import Mention, Person, PersonWords
-from bridge.store.queries import in_state, opened_request
+from bridge.store.quarantine import opened_request
 from bridge.store.schema import attempts, deliveries, events, exchanges, lanes, quarantine
 from bridge.store.sqlite import SqliteDriver
 

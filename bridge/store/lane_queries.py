@@ -3,19 +3,19 @@
 A row is written in the transaction that ends the pause.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from bridge.store.encryption import KeyRing, keys_of
+from bridge.store.figures import Backlog, backlogs, dead_letter_causes
+from bridge.store.filter import EVERYTHING, Scope, in_state
 from bridge.store.interface import DeliveryState, Pause
-from bridge.store.queries import in_state
 from bridge.store.schema import deliveries, events, lanes, pauses
-from bridge.store.transaction import read_once
 
 BEHIND_LOOKED_AT = 1_000
 """Number of pending deliveries that are searched for an earlier one of the same person."""
@@ -81,27 +81,29 @@ def all_lanes(connection: Connection, configured: Sequence[str], now: float) -> 
     """Read the lanes of all destinations by name: configured ones, and former ones that have rows in the store."""
     rows = {row.name: row for row in connection.execute(select(lanes))}
     known = frozenset(configured)
-    pending = _pending(connection)
-    dead = _dead(connection)
+    pending, dead = backlogs(connection), Counter[str]()
+    for each in dead_letter_causes(connection):
+        dead[each.destination] += each.count
     pauses = {name: pause_of(keys_of(connection), row) for name, row in rows.items() if row.paused_by is not None}
     return [
         LaneRow(
             name,
             _owner(rows.get(name), now),
             pauses.get(name),
-            *pending.get(name, (0, None)),
-            dead.get(name, 0),
+            pending.get(name, Backlog()).count,
+            pending.get(name, Backlog()).oldest_at,
+            dead[name],
             name in known,
         )
         for name in sorted({*configured, *rows, *pending, *dead})
     ]
 
 
-def waiting_behind(connection: Connection, ids: Sequence[int], only: AbstractSet[str] | None = None) -> frozenset[int]:
+def waiting_behind(connection: Connection, ids: Sequence[int], scope: Scope = EVERYTHING) -> frozenset[int]:
     """Return those of some pending deliveries that wait for an earlier one of the same person to the same destination.
 
-    Looks at the `BEHIND_LOOKED_AT` deliveries before each. With `only`, at those of these chatbots among them: a client
-    does not learn that another client knows the person.
+    Looks at the `BEHIND_LOOKED_AT` deliveries before each that the reader sees: a client does not learn that another
+    client knows the person.
     """
     found = set()
     mine = select(deliveries.c.id, deliveries.c.destination, deliveries.c.contact).where(deliveries.c.id.in_(ids))
@@ -118,8 +120,8 @@ def waiting_behind(connection: Connection, ids: Sequence[int], only: AbstractSet
             .subquery()
         )
         same = select(before.c.contact).where(before.c.contact == row.contact).limit(1)
-        if only is not None:
-            same = same.join(events, events.c.seq == before.c.event_seq).where(events.c.chatbot.in_(only))
+        if not scope.is_whole:
+            same = same.join(events, events.c.seq == before.c.event_seq).where(scope.of(events.c.chatbot))
         if connection.execute(same).first():
             found.add(row.id)
     return frozenset(found)
@@ -135,34 +137,6 @@ def pause_of(keys: KeyRing, row: _Row) -> Pause:
 
 def _owner(row: _Row | None, now: float) -> str | None:
     return row.owner if row is not None and row.owner is not None and row.lease_until > now else None
-
-
-@read_once
-def _pending(connection: Connection) -> dict[str, tuple[int, float | None]]:
-    """Return the number of pending deliveries of each destination, and the receipt of the oldest."""
-    waiting = (
-        select(deliveries.c.destination, func.count().label("count"), func.min(deliveries.c.id).label("oldest"))
-        .where(in_state(deliveries.c.state, DeliveryState.PENDING.value))
-        .group_by(deliveries.c.destination)
-        .subquery("waiting")
-    )
-    oldest = deliveries.alias("oldest")
-    query = (
-        select(waiting.c.destination, waiting.c.count, events.c.received_at)
-        .join(oldest, oldest.c.id == waiting.c.oldest)
-        .join(events, events.c.seq == oldest.c.event_seq)
-    )
-    return {name: (count, received_at) for name, count, received_at in connection.execute(query)}
-
-
-@read_once
-def _dead(connection: Connection) -> dict[str, int]:
-    query = (
-        select(deliveries.c.destination, func.count().label("dead"))
-        .where(in_state(deliveries.c.state, DeliveryState.DEAD.value))
-        .group_by(deliveries.c.destination)
-    )
-    return {row.destination: row.dead for row in connection.execute(query)}
 
 
 @dataclass(frozen=True, slots=True)

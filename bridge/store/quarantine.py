@@ -14,17 +14,16 @@ Selections also cover unrecognised events, because both are recovered in the sam
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, false, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, false, func, select, update
 
 from bridge.event import EventState, Room
 from bridge.identity import Identity
 from bridge.store import tombstones
-from bridge.store.commands import SelectionExtent
-from bridge.store.encryption import keys_of, plain_size
-from bridge.store.interface import QuarantinedRequest
-from bridge.store.queries import in_state
+from bridge.store.encryption import KeyRing, keys_of, plain_size
+from bridge.store.filter import EVERYTHING, Scope, SelectionExtent, in_state
+from bridge.store.interface import PAGE, QuarantinedRequest
 from bridge.store.schema import events, proofs, quarantine
 from bridge.store.transaction import insert_missing, read_once
 
@@ -67,6 +66,18 @@ class RoomCount:
     """Receipt of the newest."""
     first_at: float = 0.0
     """Receipt of the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A refused request without its body."""
+
+    id: int
+    chatbot: str
+    received_at: float
+    size: int
+    """Bytes of the body."""
+    room: Room
 
 
 @dataclass(slots=True)
@@ -142,6 +153,55 @@ def room_counts(connection: Connection, since: float = 0.0) -> list[RoomCount]:
         .order_by(quarantine.c.chatbot, quarantine.c.room)
     )
     return [RoomCount(chatbot, Room(room), *rest) for chatbot, room, *rest in connection.execute(asked)]
+
+
+def quarantine_page(
+    connection: Connection, scope: Scope = EVERYTHING, before: int | None = None, limit: int = PAGE
+) -> list[QuarantineRow]:
+    """Read a page of refused requests, newest first: those before an id."""
+    query = select(*_LISTED).where(scope.of(quarantine.c.chatbot))
+    if before is not None:
+        query = query.where(quarantine.c.id < before)
+    return _listed(connection, query.order_by(quarantine.c.id.desc()).limit(limit))
+
+
+def requests_after(connection: Connection, last: int, limit: int) -> list[QuarantineRow]:
+    """Read the next refused requests after an id, in order of receipt."""
+    return _listed(connection, select(*_LISTED).where(quarantine.c.id > last).order_by(quarantine.c.id).limit(limit))
+
+
+_LISTED: Final = (
+    quarantine.c.id,
+    quarantine.c.chatbot,
+    quarantine.c.received_at,
+    plain_size(quarantine.c.body).label("size"),
+    quarantine.c.room,
+)
+
+
+def _listed(connection: Connection, query: Select[Any]) -> list[QuarantineRow]:
+    return [
+        QuarantineRow(row.id, row.chatbot, row.received_at, row.size, Room(row.room))
+        for row in connection.execute(query)
+    ]
+
+
+def quarantined(connection: Connection, request: int) -> QuarantinedRequest | None:
+    """Read a refused request as it was received; None if there is none with this id."""
+    row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
+    return opened_request(keys_of(connection), row) if row else None
+
+
+def opened_request(keys: KeyRing, row: Row[*tuple[Any, ...]]) -> QuarantinedRequest:
+    """Decrypt a row of `quarantine`."""
+    name = (row.digest, row.chatbot)
+    return QuarantinedRequest(
+        row.received_at,
+        row.chatbot,
+        keys.open_text(row.signature, "quarantine.signature", *name),
+        keys.open(bytes(row.body), "quarantine.body", *name),
+        Room(row.room),
+    )
 
 
 def keep_proofs(connection: Connection, keys: Mapping[str, bytes], now: float) -> None:
@@ -228,8 +288,8 @@ class KeptSelection:
     """For requests only."""
     ids: tuple[int, ...] | None = None
     """For requests only: the selected ids."""
-    chatbots: frozenset[str] | None = None
-    """The only chatbots whose things the acting person may change; None for all."""
+    scope: Scope = EVERYTHING
+    """The chatbots whose things the acting person may change."""
 
     def conditions(self) -> dict[str, str]:
         """Return the conditions that are set, by name."""
@@ -272,8 +332,4 @@ def _select(chosen: KeptSelection) -> Select[tuple[int]]:
             # An event has neither a room nor such an id, so none is meant.
             query = query.where(false())
         chatbot = events.c.chatbot
-    if chosen.chatbot is not None:
-        query = query.where(chatbot == chosen.chatbot)
-    if chosen.chatbots is not None:
-        query = query.where(chatbot.in_(chosen.chatbots))
-    return query
+    return query.where(chosen.scope.narrowed(chosen.chatbot).of(chatbot))

@@ -1,44 +1,27 @@
-"""Pages of events, deliveries and refused requests, newest first, and one of them in full. Reads only.
-
-A page has a limit and continues from a cursor, so its cost does not grow with the store.
-
-States are literals in these statements, not parameters, because the engines use a partial index for a literal only.
-A page selects its ids first and then reads the rows of these ids.
-"""
+"""Rows of events and deliveries by their ids, and one of them in full. Reads only; `search` finds the ids."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import orjson
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, String, Subquery, func, literal, select
+from sqlalchemy import Connection, Row, Select, func, select
 
-from bridge.event import EventState, Form, Room
-from bridge.store.encryption import KeyRing, keys_of, plain_size
+from bridge.event import EventState, Form
+from bridge.store.encryption import KeyRing, keys_of
 from bridge.store.exchanges import exchanges_of
-from bridge.store.interface import PAGE, DeliveryState, QuarantinedRequest
-from bridge.store.schema import attempts, deliveries, events, quarantine, tombstones
-from bridge.store.transaction import read_once
+from bridge.store.filter import EventFilter
+from bridge.store.interface import DeliveryState
+from bridge.store.key_range import key_ends
+from bridge.store.schema import attempts, deliveries, events, tombstones
 from connectors.base import Exchange
 
 ATTEMPTS_LIMIT = 1_000
 """Most attempts that are shown of one delivery: the latest."""
 ID_DIGITS = 32
 """Number of hexadecimal digits in an event's id."""
-
-
-@dataclass(frozen=True, slots=True)
-class PageRequest:
-    """Filter and cursor of a page. A field that is None matches every row."""
-
-    chatbot: str | None = None
-    destination: str | None = None
-    """For deliveries only."""
-    before: int | None = None
-    """The cursor: only rows before this number (`EventRow.seq`, otherwise the id)."""
-    limit: int = PAGE
-    chatbots: frozenset[str] | None = None
-    """The only chatbots that the reader may see; for refused requests only."""
+STEP = 500
+"""Events that `received_since` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +90,6 @@ class DeliveryDetails:
     """In order; at most the latest `ATTEMPTS_LIMIT`."""
 
 
-@dataclass(frozen=True, slots=True)
-class QuarantineRow:
-    """A refused request without its body."""
-
-    id: int
-    chatbot: str
-    received_at: float
-    size: int
-    """Bytes of the body."""
-    room: Room
-
-
 _Row: TypeAlias = Row[*tuple[Any, ...]]
 
 _EVENT = tuple(column for column in events.c if column is not events.c.payload)
@@ -139,24 +110,7 @@ _DELIVERY = (
 )
 
 
-def in_state(column: Column[str], state: str) -> ColumnElement[bool]:
-    """Compare a state with a literal, so that the engine can use its partial index."""
-    return column == literal(state, String, literal_execute=True)
-
-
 # -- events
-
-
-def event_page(connection: Connection, page: PageRequest, state: EventState | None = None) -> list[EventRow]:
-    """Read a page of events, newest first."""
-    query = select(*_EVENT).order_by(events.c.seq.desc()).limit(page.limit)
-    if state is not None:
-        query = query.where(in_state(events.c.state, state.value))
-    if page.chatbot is not None:
-        query = query.where(events.c.chatbot == page.chatbot)
-    if page.before is not None:
-        query = query.where(events.c.seq < page.before)
-    return _counted(connection, connection.execute(query).all())
 
 
 def events_like(connection: Connection, beginning: str) -> list[EventRow]:
@@ -178,6 +132,11 @@ def events_in(connection: Connection, seqs: Sequence[int]) -> list[EventRow]:
     return _counted(connection, connection.execute(query).all())
 
 
+def last_event(connection: Connection) -> int:
+    """Return the `seq` of the newest event; 0 if there is none."""
+    return key_ends(connection, events.c.seq)[1] - 1
+
+
 def payload(connection: Connection, seq: int) -> bytes:
     """Read the payload of an event."""
     row = connection.execute(select(events.c.id, events.c.payload).where(events.c.seq == seq)).one()
@@ -190,6 +149,42 @@ def payloads(connection: Connection, seqs: Sequence[int]) -> dict[int, bytes]:
     query = select(events.c.seq, events.c.id, events.c.payload).where(events.c.seq.in_(seqs))
     rows = connection.execute(query) if seqs else ()
     return {row.seq: keys.open(bytes(row.payload), "events.payload", row.id) for row in rows}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StoredEvent:
+    """The payload of an event, with its number and its time of receipt."""
+
+    seq: int
+    id: str
+    received_at: float
+    payload: bytes
+
+
+_PAYLOAD = (events.c.seq, events.c.id, events.c.received_at, events.c.payload)
+
+
+def received_since(connection: Connection, moment: float, after: int) -> list[StoredEvent]:
+    """Read the next `STEP` events after a `seq` that were received at a time or later; fewer at the end.
+
+    An event that was routed again later has a new `seq` and its first time of receipt, so the time of each is compared.
+    """
+    query = select(*_PAYLOAD).where(events.c.seq > after, events.c.received_at >= moment)
+    return _stored(connection, query.order_by(events.c.seq).limit(STEP))
+
+
+def recent_events(connection: Connection, limit: int, chatbot: str | None = None) -> list[StoredEvent]:
+    """Read the last accepted events, of one chatbot or of all, newest first."""
+    query = EventFilter(chatbot, EventState.ACCEPTED).narrow(select(*_PAYLOAD))
+    return _stored(connection, query.order_by(events.c.seq.desc()).limit(limit))
+
+
+def _stored(connection: Connection, query: Select[Any]) -> list[StoredEvent]:
+    keys = keys_of(connection)
+    return [
+        StoredEvent(row.seq, row.id.hex(), row.received_at, keys.open(bytes(row.payload), "events.payload", row.id))
+        for row in connection.execute(query)
+    ]
 
 
 def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
@@ -221,25 +216,12 @@ def _counted(connection: Connection, rows: Sequence[_Row]) -> list[EventRow]:
 # -- deliveries
 
 
-def delivery_page(connection: Connection, page: PageRequest, state: DeliveryState | None = None) -> list[DeliveryRow]:
-    """Read a page of deliveries, newest first."""
-    return deliveries_in(connection, delivery_ids(connection, page, state))
-
-
 def deliveries_in(connection: Connection, ids: Sequence[int]) -> list[DeliveryRow]:
     """Read the deliveries with these ids, newest first."""
     if not ids:
         return []
     query = select(*_DELIVERY).select_from(deliveries.join(events)).where(deliveries.c.id.in_(ids))
     return [_delivery(row) for row in connection.execute(query.order_by(deliveries.c.id.desc()))]
-
-
-def delivery_ids(connection: Connection, page: PageRequest, state: DeliveryState | None = None) -> list[int]:
-    """Read the ids of a page of deliveries, newest first."""
-    chosen = _chosen(connection, page, state)
-    if page.before is not None:
-        chosen = chosen.where(deliveries.c.id < page.before)
-    return list(connection.execute(chosen.order_by(deliveries.c.id.desc()).limit(page.limit)).scalars())
 
 
 def deliveries_of(connection: Connection, seq: int) -> list[DeliveryRow]:
@@ -296,41 +278,6 @@ def delivery_details(connection: Connection, delivery: int, *, exchanges: bool =
     )
 
 
-def _chosen(connection: Connection, page: PageRequest, state: DeliveryState | None) -> Select[int]:
-    """Select the ids of the deliveries that match the page's filter."""
-    chosen = select(deliveries.c.id)
-    if page.chatbot is not None:
-        chosen = chosen.select_from(deliveries.join(events)).where(events.c.chatbot == page.chatbot)
-    if state is not None:
-        chosen = chosen.where(in_state(deliveries.c.state, state.value))
-    if page.destination is not None:
-        return chosen.where(deliveries.c.destination == page.destination)
-    if state is DeliveryState.PENDING:
-        # With the destinations named, the index over destination and id answers. Without, the engine would search all
-        # deliveries for the few pending ones.
-        return chosen.where(deliveries.c.destination.in_(pending_destinations(connection)))
-    return chosen
-
-
-@read_once
-def pending_destinations(connection: Connection) -> Sequence[str]:
-    """Return the destinations with pending deliveries. It takes one step in the index for each destination."""
-    return connection.execute(select(pending_names())).scalars().all()
-
-
-def pending_names() -> Subquery:
-    """Return `pending_destinations` as a subquery with the column `name`.
-
-    It is recursive, because both engines read the whole index for a DISTINCT.
-    """
-    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
-    first = select(func.min(deliveries.c.destination).label("name")).where(pending)
-    found = first.cte("found", recursive=True)
-    following = select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > found.c.name)
-    found = found.union_all(select(following.scalar_subquery()).where(found.c.name.is_not(None)))
-    return select(found.c.name).where(found.c.name.is_not(None)).subquery("names")
-
-
 def undelivered(connection: Connection, ids: Sequence[bytes]) -> int:
     """Count the deliveries of these events that are not delivered, and the events that are not known.
 
@@ -380,38 +327,3 @@ def _tries(
         )
         for row in reversed(connection.execute(query).all())
     ]
-
-
-# -- quarantine
-
-
-def quarantine_page(connection: Connection, page: PageRequest) -> list[QuarantineRow]:
-    """Read a page of refused requests, newest first."""
-    size = plain_size(quarantine.c.body)
-    query = select(quarantine.c.id, quarantine.c.chatbot, quarantine.c.received_at, size, quarantine.c.room)
-    if page.chatbot is not None:
-        query = query.where(quarantine.c.chatbot == page.chatbot)
-    if page.chatbots is not None:
-        query = query.where(quarantine.c.chatbot.in_(page.chatbots))
-    if page.before is not None:
-        query = query.where(quarantine.c.id < page.before)
-    rows = connection.execute(query.order_by(quarantine.c.id.desc()).limit(page.limit))
-    return [QuarantineRow(*row[:-1], Room(row.room)) for row in rows]
-
-
-def quarantined(connection: Connection, request: int) -> QuarantinedRequest | None:
-    """Read a refused request as it was received; None if there is none with this id."""
-    row = connection.execute(select(quarantine).where(quarantine.c.id == request)).one_or_none()
-    return opened_request(keys_of(connection), row) if row else None
-
-
-def opened_request(keys: KeyRing, row: _Row) -> QuarantinedRequest:
-    """Decrypt a row of `quarantine`."""
-    name = (row.digest, row.chatbot)
-    return QuarantinedRequest(
-        row.received_at,
-        row.chatbot,
-        keys.open_text(row.signature, "quarantine.signature", *name),
-        keys.open(bytes(row.body), "quarantine.body", *name),
-        Room(row.room),
-    )

@@ -6,7 +6,7 @@ store keeps no second copy of an e-mail address or phone number.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from bridge.event import EventState, decode, email_of, name_and_email, text_of
 from bridge.identity import Identity
 from bridge.store import installation
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
-from bridge.store.interface import PAGE, DeliveryState
+from bridge.store.filter import EVERYTHING, DeliveryFilter, EventFilter, Scope, in_state
+from bridge.store.interface import DeliveryState
 from bridge.store.key_range import first_delivery, key_ends, key_range, seq_at
 from bridge.store.person_index import (
     LEAST_SEARCH_DIGITS,
@@ -28,16 +29,9 @@ from bridge.store.person_index import (
     phone_keys,
     settled,
 )
-from bridge.store.queries import (
-    DeliveryRow,
-    EventRow,
-    deliveries_in,
-    events_in,
-    in_state,
-    pending_destinations,
-    pending_names,
-)
+from bridge.store.queries import DeliveryRow, EventRow, deliveries_in, events_in
 from bridge.store.schema import deliveries, events
+from bridge.store.transaction import read_once
 
 SPAN = 50_000
 """Most rows that one page examines without an index: about ten milliseconds."""
@@ -52,6 +46,8 @@ LOOK_SPAN = 5_000
 WAITING_SPAN = 50_000
 """Most pending deliveries that are searched for a person, the newest of each destination. The index by contact holds
 settled deliveries only."""
+AT_ONCE = 100
+"""Most delivered records of one page, which become one call to a destination."""
 FOUND_LIMIT = 500
 """Most events of one person that are considered."""
 
@@ -60,46 +56,6 @@ _INDEXED = {DeliveryState.PENDING, DeliveryState.DEAD}
 """States that have an index of their own."""
 _UNDELIVERED = {EventState.TEST, EventState.UNRECOGNISED}
 """States of events without deliveries. The index by contact does not hold them."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class EventFilter:
-    """Filter for events. A field that is None matches every event."""
-
-    chatbot: str | None = None
-    state: EventState | None = None
-    email: str | None = None
-    email_part: str | None = None
-    """A part of the address, at least `LEAST_PART` characters."""
-    person_part: str | None = None
-    """A part of the name or of the address, at least `LEAST_PART` characters."""
-    phone: str | None = None
-    """The whole number, or its last digits, at least `LEAST_SEARCH_DIGITS`, grouped in any way."""
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
-    """The cursor: `next` of the page before."""
-    limit: int = PAGE
-    chatbots: frozenset[str] | None = None
-    """The only chatbots that the reader may see."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class DeliveryFilter:
-    """Filter for deliveries. A field that is None matches every delivery."""
-
-    chatbot: str | None = None
-    destination: str | None = None
-    state: DeliveryState | None = None
-    reason: str | None = None
-    since: float | None = None
-    until: float | None = None
-    before: int | None = None
-    limit: int = PAGE
-    warning: bool | None = None
-    """True for deliveries with a warning, False for those without."""
-    chatbots: frozenset[str] | None = None
-    """The only chatbots that the reader may see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +93,7 @@ def find_events(connection: Connection, criteria: EventFilter, identity_key: byt
     if criteria.email_part or criteria.person_part:
         return _find_part(connection, criteria, low, high)
     bottom = low if criteria.state is EventState.UNRECOGNISED else max(low, high - SPAN)
-    chosen = _chosen_events(criteria).where(events.c.seq >= bottom, events.c.seq < high)
+    chosen = criteria.narrow(select(events.c.seq)).where(events.c.seq >= bottom, events.c.seq < high)
     seqs = list(connection.execute(chosen.order_by(events.c.seq.desc()).limit(criteria.limit)).scalars())
     return EventMatches(events_in(connection, seqs), _next(seqs, criteria.limit, bottom, low))
 
@@ -156,23 +112,11 @@ def find_deliveries(connection: Connection, criteria: DeliveryFilter) -> Deliver
     else:
         bottom = max(low, high - SPAN)
         examined = _span(criteria, bottom, high)
-    ids = list(connection.execute(_chosen_deliveries(examined.subquery("looked"), criteria)).scalars())
+    looked = examined.subquery("looked")
+    # The engine cannot read more than the examined rows.
+    chosen = criteria.narrow(select(looked.c.id), looked).order_by(looked.c.id.desc()).limit(criteria.limit)
+    ids = list(connection.execute(chosen).scalars())
     return DeliveryMatches(deliveries_in(connection, ids), _next(ids, criteria.limit, bottom, low))
-
-
-def _chosen_events(criteria: EventFilter) -> Select[int]:
-    chosen = select(events.c.seq)
-    if criteria.state is not None:
-        chosen = chosen.where(in_state(events.c.state, criteria.state.value))
-    if criteria.chatbot is not None:
-        chosen = chosen.where(events.c.chatbot == criteria.chatbot)
-    if criteria.chatbots is not None:
-        chosen = chosen.where(events.c.chatbot.in_(criteria.chatbots))
-    if criteria.since is not None:
-        chosen = chosen.where(events.c.received_at >= criteria.since)
-    if criteria.until is not None:
-        chosen = chosen.where(events.c.received_at < criteria.until)
-    return chosen
 
 
 def _delivery_bounds(connection: Connection, criteria: DeliveryFilter) -> tuple[int, int]:
@@ -186,30 +130,14 @@ def _delivery_bounds(connection: Connection, criteria: DeliveryFilter) -> tuple[
     return low, high
 
 
-def _chosen_deliveries(examined: Subquery, criteria: DeliveryFilter) -> Select[int]:
-    """Select the ids that match the filter among the examined rows. The engine cannot read more than these rows."""
-    chosen = select(examined.c.id).order_by(examined.c.id.desc()).limit(criteria.limit)
-    if criteria.chatbot is not None or criteria.chatbots is not None:
-        chosen = chosen.select_from(examined.join(events, events.c.seq == examined.c.event_seq))
-    if criteria.chatbot is not None:
-        chosen = chosen.where(events.c.chatbot == criteria.chatbot)
-    if criteria.chatbots is not None:
-        chosen = chosen.where(events.c.chatbot.in_(criteria.chatbots))
-    if criteria.destination is not None:
-        chosen = chosen.where(examined.c.destination == criteria.destination)
-    if criteria.reason is not None:
-        chosen = chosen.where(examined.c.reason == criteria.reason)
-    return chosen
-
-
 def _columns(criteria: DeliveryFilter) -> list[Column[Any]]:
-    """Return the columns that `_chosen_deliveries` needs. With no others, an index alone can answer."""
-    query = {
-        "event_seq": criteria.chatbot or criteria.chatbots,
-        "destination": criteria.destination,
-        "reason": criteria.reason,
+    """Return the columns that the filter needs. With no others, an index alone can answer."""
+    asked = {
+        "event_seq": criteria.is_of_chatbots,
+        "destination": criteria.destination is not None,
+        "reason": criteria.reason is not None,
     }
-    return [deliveries.c.id, *(deliveries.c[name] for name, value in query.items() if value is not None)]
+    return [deliveries.c.id, *(deliveries.c[name] for name, needed in asked.items() if needed)]
 
 
 def _span(criteria: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
@@ -225,8 +153,8 @@ def _span(criteria: DeliveryFilter, bottom: int, high: int) -> Select[Any]:
 
 def _looks(criteria: DeliveryFilter) -> int:
     """Return how many deliveries in an indexed state to examine: no more than the page shows for a state alone."""
-    others = (criteria.chatbot, criteria.chatbots, criteria.reason, criteria.destination)
-    return LOOK_SPAN if any(each is not None for each in others) else criteria.limit
+    has_more = criteria.is_of_chatbots or criteria.reason is not None or criteria.destination is not None
+    return LOOK_SPAN if has_more else criteria.limit
 
 
 def _newest(criteria: DeliveryFilter, low: int, high: int) -> Select[Any]:
@@ -251,6 +179,25 @@ def _pending(connection: Connection, criteria: DeliveryFilter, low: int, high: i
     full = select(func.min(each.c.id)).group_by(each.c.destination).having(func.count() == share)
     bottom = max([low, *connection.execute(full).scalars()])
     return select(each).where(each.c.id >= bottom), bottom
+
+
+@read_once
+def pending_destinations(connection: Connection) -> Sequence[str]:
+    """Return the destinations with pending deliveries. It takes one step in the index for each destination."""
+    return connection.execute(select(pending_names())).scalars().all()
+
+
+def pending_names() -> Subquery:
+    """Return `pending_destinations` as a subquery with the column `name`.
+
+    It is recursive, because both engines read the whole index for a DISTINCT.
+    """
+    pending = in_state(deliveries.c.state, DeliveryState.PENDING.value)
+    first = select(func.min(deliveries.c.destination).label("name")).where(pending)
+    found = first.cte("found", recursive=True)
+    following = select(func.min(deliveries.c.destination)).where(pending, deliveries.c.destination > found.c.name)
+    found = found.union_all(select(following.scalar_subquery()).where(found.c.name.is_not(None)))
+    return select(found.c.name).where(found.c.name.is_not(None)).subquery("names")
 
 
 def newest_of_each(connection: Connection, share: int, below: int) -> Select[Any]:
@@ -337,16 +284,14 @@ def _among(connection: Connection, criteria: EventFilter, seqs: set[int]) -> lis
     if not seqs:
         return []
     examined = sorted(seqs, reverse=True)[:FOUND_LIMIT]
-    query = _chosen_events(criteria).where(events.c.seq.in_(examined)).order_by(events.c.seq.desc())
+    query = criteria.narrow(select(events.c.seq)).where(events.c.seq.in_(examined)).order_by(events.c.seq.desc())
     return list(connection.execute(query).scalars())
 
 
 def _named(connection: Connection, criteria: EventFilter, bottom: int, high: int, most: int) -> tuple[list[int], int]:
     """Read payloads, newest first, and return the events that name the person and the `seq` down to which it read."""
-    query = (
-        _chosen_events(criteria)
-        .add_columns(events.c.id, events.c.payload)
-        .where(events.c.seq >= bottom, events.c.seq < high)
+    query = criteria.narrow(select(events.c.seq, events.c.id, events.c.payload)).where(
+        events.c.seq >= bottom, events.c.seq < high
     )
     if not _is_part(criteria):
         # The index has found the others. The span is repeated for an engine that reads the deliveries first.
@@ -391,3 +336,65 @@ def _test_of(criteria: EventFilter) -> tuple[Callable[[object], str], Callable[[
         lambda document: text_of(document, "PhoneNumber"),
         lambda found: len(digits) >= LEAST_SEARCH_DIGITS and _NOT_DIGITS.sub("", found).endswith(digits),
     )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DeliveredRecord:
+    """A delivered delivery and its record."""
+
+    id: int
+    event_id: str
+    chatbot: str
+    route: str
+    remote_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredPage:
+    """Delivered deliveries, newest first, at most `AT_ONCE`."""
+
+    rows: Sequence[DeliveredRecord]
+    next: int | None
+    """Position of the next page; None at the end. A page with few rows, or without rows, may have one."""
+
+
+def delivered_page(
+    connection: Connection, destination: str, first: int, before: int | None, scope: Scope = EVERYTHING
+) -> DeliveredPage:
+    """Read a page of delivered deliveries of the events with numbers from `first` on; see `count_events`.
+
+    A page examines at most `SPAN` deliveries. `before` is the cursor of the page before.
+    """
+    low = first_delivery(connection, first)
+    if low is None:
+        return DeliveredPage((), None)
+    high = before or (connection.execute(select(func.max(deliveries.c.id))).scalar() or 0) + 1
+    bottom = max(low, high - SPAN)
+    query = (
+        select(deliveries.c.id, events.c.id.label("event_id"), events.c.chatbot)
+        .add_columns(deliveries.c.route, deliveries.c.remote_id)
+        .select_from(deliveries.join(events))
+        .where(
+            scope.of(events.c.chatbot),
+            deliveries.c.id >= bottom,
+            deliveries.c.id < high,
+            deliveries.c.event_seq >= first,
+            deliveries.c.destination == destination,
+            in_state(deliveries.c.state, DeliveryState.DELIVERED.value),
+        )
+        .order_by(deliveries.c.id.desc())
+        .limit(AT_ONCE)
+    )
+    keys = keys_of(connection)
+    rows = [
+        DeliveredRecord(
+            row.id,
+            row.event_id.hex(),
+            row.chatbot,
+            row.route,
+            keys.open_text(row.remote_id, "deliveries.remote_id", row.event_id, row.route),
+        )
+        for row in connection.execute(query)
+    ]
+    end = rows[-1].id if len(rows) == AT_ONCE else bottom
+    return DeliveredPage(rows, end if end > low else None)

@@ -13,7 +13,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.event import Event, EventState, Form
 from bridge.store.encryption import keys_of, plain_size
 from bridge.store.interface import DeliveryState, NewDelivery, QuarantinedRequest, RoutedEvent
-from bridge.store.queries import opened_request
+from bridge.store.quarantine import opened_request
 from bridge.store.schema import deliveries, events, quarantine
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver

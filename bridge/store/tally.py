@@ -10,7 +10,6 @@ plus the rows that are gone.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -28,6 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.interface import DeliveryState
 from bridge.store.schema import deliveries, events, tally
 
@@ -183,12 +183,10 @@ class SpanCount(NamedTuple):
     number: int
 
 
-def span_counts(
-    connection: Connection, spans: Iterable[tuple[int, int]], only: AbstractSet[str] | None = None
-) -> list[SpanCount]:
+def span_counts(connection: Connection, spans: Iterable[tuple[int, int]], scope: Scope = EVERYTHING) -> list[SpanCount]:
     """Sum the counts of spans of days, each from its first day to the day before its last one.
 
-    The spans do not overlap, so each row is read once. With `only`, those of these chatbots.
+    The spans do not overlap, so each row is read once.
     """
     asked = [*spans]
     number = case(
@@ -206,13 +204,12 @@ def span_counts(
         .where(tally.c.day >= min(first for first, _ in asked), tally.c.day < max(end for _, end in asked))
         .group_by("span", tally.c.chatbot, tally.c.destination, tally.c.state, tally.c.bucket)
     )
-    if only is not None:
-        query = query.where(tally.c.chatbot.in_(only))
+    query = query.where(scope.of(tally.c.chatbot))
     return [SpanCount(*row) for row in connection.execute(query) if row.span >= 0]
 
 
-def day_counts(connection: Connection, first: int, end: int, only: AbstractSet[str] | None = None) -> list[SpanCount]:
-    """Sum the counts of all chatbots, or `only` of these, of each day from the first one to the day before the last.
+def day_counts(connection: Connection, first: int, end: int, scope: Scope = EVERYTHING) -> list[SpanCount]:
+    """Sum the counts of each day from the first one to the day before the last.
 
     The spans are days after the first one. There are at most as many rows as days, states and buckets.
     """
@@ -221,6 +218,5 @@ def day_counts(connection: Connection, first: int, end: int, only: AbstractSet[s
         .where(tally.c.day >= first, tally.c.day < end)
         .group_by(tally.c.day, tally.c.state, tally.c.bucket)
     )
-    if only is not None:
-        query = query.where(tally.c.chatbot.in_(only))
+    query = query.where(scope.of(tally.c.chatbot))
     return [SpanCount(day - first, "", "", *rest) for day, *rest in connection.execute(query)]

@@ -1,12 +1,12 @@
 """State of users: their sessions, and the problems that they acknowledged. No word of a lead is in it."""
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
+from bridge.store.filter import Scope
 from bridge.store.schema import acknowledgements, sessions
 
 KEPT_SECONDS: Final = 180 * 86_400.0
@@ -34,14 +34,14 @@ class Acknowledgement:
         return latest_at is None or latest_at <= self.through
 
 
-def scope_text(reader: AbstractSet[str] | None, only: AbstractSet[str] | None) -> str:
+def scope_text(reader: Scope, scope: Scope) -> str:
     """Return the text that names whose acknowledgement it is, and for which part of a problem.
 
     Empty for all chatbots, `* acme` for a part that a user of all chatbots has acknowledged, `acme` for a user of some.
     """
-    if only is None:
+    if scope.chatbots is None:
         return ""
-    return " ".join([*(["*"] if reader is None else []), *sorted(only)])
+    return " ".join([*(["*"] if reader.is_whole else []), *sorted(scope.chatbots)])
 
 
 def acknowledged(connection: Connection, scopes: Iterable[str]) -> list[Acknowledgement]:

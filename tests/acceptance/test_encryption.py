@@ -264,7 +264,7 @@ async def test_a_kill_in_the_middle_of_db_rekey_loses_nothing(
 
 
 def _payloads(connection: Any) -> Iterator[bytes]:
-    from bridge.store.history import received_since
+    from bridge.store.queries import received_since
 
     after = 0
     while found := received_since(connection, 0.0, after):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from bridge.admin.dashboard.lead_filter import LeadFilter
-from bridge.store.search import DeliveryFilter
+from bridge.store.filter import EVERYTHING, DeliveryFilter
 from bridge.store.sqlite import SqliteDriver
 from tests.admin.conftest import VIEWER, Desk
 from tests.admin.test_pages import log_in
@@ -36,7 +36,7 @@ def rows(page: str) -> str:
 
 def seen(fields: dict[str, str], now: float = NOON) -> tuple[float | None, float | None]:
     """Return the period of a filter."""
-    criteria = LeadFilter.of({"destination": "crm", **fields}).criteria(now, None, None, 1)
+    criteria = LeadFilter.of({"destination": "crm", **fields}).criteria(now, EVERYTHING, None, 1)
     assert isinstance(criteria, DeliveryFilter)
     return criteria.since, criteria.until
 

@@ -22,12 +22,12 @@ from sqlalchemy import Engine, event, text
 from bridge import app
 from bridge.admin import reconcile
 from bridge.config.reload import load_files
-from bridge.store import chatbot_queries, commands, search, statistics
+from bridge.store import commands, figures, search
 from bridge.store.driver import Driver, raw
+from bridge.store.filter import DeliveryFilter, EventFilter
 from bridge.store.interface import DeliveryState, Pause
 from bridge.store.preparation import driver_for, migrate
 from bridge.store.schema import deliveries, metadata
-from bridge.store.search import DeliveryFilter, EventFilter
 from tests.benchmarks.fullness import CHATBOTS, DESTINATIONS, Fullness, fill
 from tests.benchmarks.program import NOWHERE, setup
 from tests.benchmarks.visitor import visitor
@@ -52,9 +52,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Asked]]:
     """Collect what is asked in the query threads."""
     for name, value in SPANS.items():
         monkeypatch.setattr(search, name, value)
-    monkeypatch.setattr(statistics, "SPAN", SPANS["SPAN"])
+    monkeypatch.setattr(figures, "SPAN", SPANS["SPAN"])
     monkeypatch.setattr(reconcile, "NEWEST", SPANS["SPAN"])
-    monkeypatch.setattr(chatbot_queries, "NEWEST", SPANS["SPAN"])
+    monkeypatch.setattr(figures, "NEWEST", SPANS["SPAN"])
     found: list[Asked] = []
 
     def note(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:

@@ -15,8 +15,9 @@ from bridge.admin.responses import UnansweredError
 from bridge.errors import NotFoundError, StoreUnavailableError
 from bridge.operations import events
 from bridge.store.driver import Driver, raw
+from bridge.store.filter import DeliveryFilter
 from bridge.store.interface import DeliveryState
-from bridge.store.search import DeliveryFilter, find_deliveries
+from bridge.store.search import find_deliveries
 from bridge.store.sql import SqlStore
 from bridge.store.transaction import read_once, transaction
 from tests.building import routed

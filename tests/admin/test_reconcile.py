@@ -18,7 +18,7 @@ from bridge.admin import jobs, reconcile
 from bridge.config.reload import load_files
 from bridge.errors import StoreUnavailableError
 from bridge.operations import reconcile as reconcile_operations
-from bridge.store import history
+from bridge.store import search
 from connectors.testing import HubSpotSandbox
 from tests.admin.conftest import OPERATOR, VIEWER, Crm, Desk
 from tests.admin.test_pages import log_in
@@ -258,7 +258,7 @@ async def test_a_viewer_looks_and_nobody_else_begins_one(place: Place) -> None:
 async def test_a_destination_that_is_configured_anew_is_not_asked_on(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(history, "AT_ONCE", 1)
+    monkeypatch.setattr(search, "AT_ONCE", 1)
     monkeypatch.setattr(jobs, "PAUSE_SECONDS", 0.0)
     await place.delivered(3)
     before = place.bridge.configuration()
@@ -293,6 +293,6 @@ async def test_a_store_in_trouble_ends_it_with_a_reason(place: Place, monkeypatc
     def fail(*_: Any, **__: Any) -> Any:
         raise StoreUnavailableError("the disk is gone")
 
-    monkeypatch.setattr(history, "delivered_page", fail)
+    monkeypatch.setattr(search, "delivered_page", fail)
     found = await place.inquire()
     assert (found["state"], found["error"]) == ("failed", "the disk is gone")

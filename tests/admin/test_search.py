@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from bridge.admin.query_threads import QueryThreads
 from bridge.event import EventState
-from bridge.store import commands, search, statistics
-from bridge.store.commands import BulkAction, DeliverySelection
+from bridge.store import commands, figures, search
+from bridge.store.commands import BulkAction
 from bridge.store.driver import Driver
+from bridge.store.filter import DeliveryFilter, EventFilter
 from bridge.store.installation import adopt
 from bridge.store.interface import DeliveryState, NewDelivery, RoutedEvent
-from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.sql import SqlStore
 from tests.building import IDENTITY_KEY, NOW, event
 
@@ -203,19 +203,19 @@ async def test_a_person_is_found_wherever_their_name_stands(either: Driver, monk
 
 
 async def test_the_hours_are_counted(query_threads: QueryThreads) -> None:
-    day = await query_threads.ask(lambda connection: statistics.day(connection, NOW + 5 * HOUR + 60))
+    day = await query_threads.ask(lambda connection: figures.last_day(connection, NOW + 5 * HOUR + 60))
     assert day.accepted[-6:] == [1, 1, 1, 1, 1, 1]
     assert sum(day.accepted) == 8
     assert day.deliveries == {DeliveryState.DEAD: 3, DeliveryState.PENDING: 11}
     assert day.complete
-    assert await query_threads.ask(statistics.dead_letter_causes) == [statistics.DeadLetterCause("crm", "mapping", 3)]
+    assert await query_threads.ask(figures.dead_letter_causes) == [figures.DeadLetterCause("crm", "mapping", 3)]
 
 
 async def test_a_run_touches_what_was_counted_in_steps(
     query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 2)
-    chosen = DeliverySelection(DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
+    chosen = DeliveryFilter(state=DeliveryState.DEAD, chatbot="acme", destination="crm", reason="mapping")
     found = await query_threads.ask(lambda connection: commands.selection_extent(connection, chosen))
     assert found.count == 3
     first = await query_threads.change(step(chosen, 0, found.through))
@@ -229,7 +229,7 @@ async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_recei
     query_threads: QueryThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridge.store.commands.IDS_LIMIT", 4)
-    chosen = DeliverySelection(DeliveryState.PENDING)
+    chosen = DeliveryFilter(state=DeliveryState.PENDING)
     found = await query_threads.ask(lambda connection: commands.selection_extent(connection, chosen))
     assert found.count == 11
     taken: list[int] = []
@@ -243,7 +243,7 @@ async def test_a_run_takes_what_waits_for_several_destinations_in_order_of_recei
 
 
 async def test_a_change_that_fails_changes_nothing(query_threads: QueryThreads) -> None:
-    chosen = DeliverySelection(DeliveryState.DEAD)
+    chosen = DeliveryFilter(state=DeliveryState.DEAD)
 
     def fail(connection: Connection) -> None:
         commands.change_next(connection, chosen, BulkAction.DISCARD, 0, 10_000, NOW)
@@ -254,5 +254,5 @@ async def test_a_change_that_fails_changes_nothing(query_threads: QueryThreads) 
     assert (await query_threads.ask(lambda connection: commands.selection_extent(connection, chosen))).count == 3
 
 
-def step(chosen: DeliverySelection, after: int, through: int) -> "Callable[[Connection], list[int]]":
+def step(chosen: DeliveryFilter, after: int, through: int) -> "Callable[[Connection], list[int]]":
     return lambda connection: list(commands.change_next(connection, chosen, BulkAction.REPLAY, after, through, NOW))

@@ -19,6 +19,7 @@ from bridge.admin.authentication import COOKIE, Caller, Role
 from bridge.config.reload import load_files
 from bridge.errors import NotFoundError
 from bridge.ingress.signature import sign
+from bridge.store.filter import Scope
 from tests.admin.conftest import Crm, Desk
 from tests.building import KEY, SERIAL, lead
 
@@ -162,7 +163,7 @@ async def test_several_events_are_as_none_for_a_clients_user() -> None:
         async def ask(self, _: object) -> None:
             raise NotFoundError("abcdef: several events have an id that begins so")
 
-    caller = Caller(Role.OPERATOR, "127.0.0.1", None, "maria", frozenset({"acme"}))
+    caller = Caller(Role.OPERATOR, "127.0.0.1", None, "maria", Scope(frozenset({"acme"})))
     desk: Any = Ambiguous()
     with pytest.raises(NotFoundError, match="none of your events has this id"):
         await permit_event(desk, caller, "abcdef")

@@ -329,7 +329,7 @@ def test_an_event_of_any_state_is_known(leadbridge: "Place", vendor: Vendor) -> 
 def test_more_than_a_step(leadbridge: "Place", vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bridge.operations.backfill.ACCEPTED_AT_ONCE", 2)
     monkeypatch.setattr("bridge.operations.backfill.STEP", 2)
-    monkeypatch.setattr("bridge.store.history.STEP", 2)
+    monkeypatch.setattr("bridge.store.queries.STEP", 2)
     vendor.elements = [listed() for _ in range(9)]
     leadbridge.receive(*map(pushed, vendor.elements[:5]), now=now())
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.operations.acknowledgement import acknowledge
 from bridge.operations.audit import BY_COMMAND
 from bridge.operations.problems import find_problems
+from bridge.store.filter import EVERYTHING
 from tests.building import NOW, lead
 from tests.cli.test_quarantine import refused
 
@@ -39,7 +40,7 @@ def test_an_acknowledged_problem_is_listed_on_request(leadbridge: "Place") -> No
     leadbridge.receive(lead(Type="Odd"))
     with leadbridge.driver.engine().begin() as connection:
         for each in find_problems(connection, leadbridge.config(), NOW):
-            acknowledge(connection, BY_COMMAND, each, None, NOW)
+            acknowledge(connection, BY_COMMAND, each, EVERYTHING, NOW)
     assert "unrecognised" not in listed(leadbridge, status=0)
     found = listed(leadbridge, "--all", status=0)
     assert (found["unrecognised"]["state"], found["unrecognised"]["acknowledged_by"]) == ("acknowledged", "operator")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.store import history
+from bridge.store import activity
 from bridge.store.interface import QuarantinedRequest
 from connectors.base import Delivered, Reason, Rejected
 from tests.building import NOW, lead
@@ -103,7 +103,7 @@ def test_one_chatbot_or_destination(leadbridge: Place, follow: Any) -> None:
 
 
 def test_many_are_shown_step_by_step(leadbridge: Place, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "STEP", 2)
+    monkeypatch.setattr(activity, "STEP", 2)
     leadbridge.receive(*(lead() for _ in range(5)))
     leadbridge.settle("crm", dict.fromkeys(range(1, 6), Delivered("17")))
     nothing = [lambda: None] * 3

@@ -8,6 +8,7 @@ from bridge.operations.acknowledgement import acknowledge, named_problem, reopen
 from bridge.operations.audit import BY_COMMAND, Means, Who
 from bridge.operations.problems import Problem, ProblemKind
 from bridge.store import audit_log, user_state
+from bridge.store.filter import EVERYTHING, Scope
 
 NOW, DAY = 1_800_000_000.0, 86_400.0
 MARIA = Who("operator", Means.TOKEN, None, "127.0.0.1", "maria")
@@ -24,66 +25,66 @@ def paused(since: float = NOW - 50) -> Problem:
 def still_open(
     connection: Connection,
     problem: Problem,
-    reader: frozenset[str] | None = None,
-    only: frozenset[str] | None = None,
+    reader: Scope = EVERYTHING,
+    scope: Scope = EVERYTHING,
     at: float = NOW,
 ) -> bool:
-    found = sort_problems(connection, [problem], reader, only, at)
+    found = sort_problems(connection, [problem], reader, scope, at)
     assert len(found.open) + len(found.acknowledged) == 1
     return bool(found.open)
 
 
 def test_the_next_case_of_a_cause_shows_it_again(connection: Connection) -> None:
     assert still_open(connection, dead())
-    said = acknowledge(connection, MARIA, dead(), None, NOW)
+    said = acknowledge(connection, MARIA, dead(), EVERYTHING, NOW)
     assert said.message == "crm: refused: acknowledged until its next case"
     assert not still_open(connection, dead())
     assert not still_open(connection, dead(), at=NOW + 100 * DAY)
     assert not still_open(connection, dead(NOW - 20)), "the newest one was discarded"
     assert still_open(connection, dead(NOW - 5)), "it came before the click, and was not on the page"
     assert still_open(connection, dead(destination="other")), "another cause"
-    ((_, given),) = sort_problems(connection, [dead()], None, None, NOW).acknowledged
+    ((_, given),) = sort_problems(connection, [dead()], EVERYTHING, EVERYTHING, NOW).acknowledged
     assert (given.user, given.at, given.until) == ("maria", NOW, None)
 
 
 def test_another_pause_of_a_destination_is_another_case(connection: Connection) -> None:
-    acknowledge(connection, BY_COMMAND, paused(), None, NOW)
+    acknowledge(connection, BY_COMMAND, paused(), EVERYTHING, NOW)
     assert not still_open(connection, paused())
     assert still_open(connection, paused(NOW + 60))
 
 
 def test_an_ignored_cause_stays_so_for_its_days_whatever_comes(connection: Connection) -> None:
-    said = acknowledge(connection, MARIA, dead(), None, NOW, days=7)
+    said = acknowledge(connection, MARIA, dead(), EVERYTHING, NOW, days=7)
     assert said.message == "crm: refused: ignored for 7 days"
     assert not still_open(connection, dead(NOW + 3 * DAY), at=NOW + 4 * DAY)
     assert still_open(connection, dead(), at=NOW + 7 * DAY)
-    acknowledge(connection, MARIA, dead(NOW + 7 * DAY), None, NOW + 7 * DAY)
+    acknowledge(connection, MARIA, dead(NOW + 7 * DAY), EVERYTHING, NOW + 7 * DAY)
     assert not still_open(connection, dead(NOW + 7 * DAY), at=NOW + 8 * DAY)
 
 
 def test_a_cause_is_acknowledged_for_the_chatbots_of_the_person(connection: Connection) -> None:
-    acme, both = frozenset({"acme"}), frozenset({"acme", "hotel"})
+    acme, both = Scope(frozenset({"acme"})), Scope(frozenset({"acme", "hotel"}))
     acknowledge(connection, MARIA, dead(), acme, NOW, reader=acme)
     assert not still_open(connection, dead(), acme, acme)
-    assert still_open(connection, dead(), None, acme), "a client hides nothing from the agency"
-    for reader in (None, both, frozenset({"hotel"})):
+    assert still_open(connection, dead(), EVERYTHING, acme), "a client hides nothing from the agency"
+    for reader in (EVERYTHING, both, Scope(frozenset({"hotel"}))):
         assert still_open(connection, dead(), reader, reader)
-    acknowledge(connection, MARIA, dead(), None, NOW)
-    assert not still_open(connection, dead(), None, frozenset({"hotel"}))
+    acknowledge(connection, MARIA, dead(), EVERYTHING, NOW)
+    assert not still_open(connection, dead(), EVERYTHING, Scope(frozenset({"hotel"})))
     assert still_open(connection, dead(), both, both)
 
 
 def test_the_agency_hides_no_part_of_a_problem_from_its_client(connection: Connection) -> None:
-    acme = frozenset({"acme"})
+    acme = Scope(frozenset({"acme"}))
     acknowledge(connection, BY_COMMAND, dead(), acme, NOW)
-    assert not still_open(connection, dead(), None, acme)
+    assert not still_open(connection, dead(), EVERYTHING, acme)
     assert still_open(connection, dead(), acme, acme)
     with pytest.raises(ConflictError):
         reopen(connection, MARIA, dead().key, {acme}, NOW, reader=acme)
-    assert not still_open(connection, dead(), None, acme), "a client's user opens nothing of the agency's"
+    assert not still_open(connection, dead(), EVERYTHING, acme), "a client's user opens nothing of the agency's"
     acknowledge(connection, MARIA, dead(), acme, NOW, reader=acme)
-    reopen(connection, BY_COMMAND, dead().key, {None, acme}, NOW)
-    assert still_open(connection, dead(), None, acme)
+    reopen(connection, BY_COMMAND, dead().key, {EVERYTHING, acme}, NOW)
+    assert still_open(connection, dead(), EVERYTHING, acme)
     assert not still_open(connection, dead(), acme, acme)
 
 
@@ -91,17 +92,17 @@ def test_another_text_of_a_finding_is_another_cause(connection: Connection) -> N
     def finding(text: str) -> Problem:
         return Problem(ProblemKind.CONFIGURATION, "Warnings", text, "Correct the file.", 1, reason="Warnings")
 
-    acknowledge(connection, MARIA, finding("a.yaml:1:1: one."), None, NOW)
+    acknowledge(connection, MARIA, finding("a.yaml:1:1: one."), EVERYTHING, NOW)
     assert not still_open(connection, finding("a.yaml:1:1: one."), at=NOW + DAY)
     assert still_open(connection, finding("a.yaml:2:1: another."))
 
 
 def test_a_reopened_cause_is_open_and_both_are_in_the_audit_log(connection: Connection) -> None:
-    acknowledge(connection, MARIA, dead(), None, NOW, days=1)
-    reopen(connection, MARIA, dead().key, {None}, NOW + 1)
+    acknowledge(connection, MARIA, dead(), EVERYTHING, NOW, days=1)
+    reopen(connection, MARIA, dead().key, {EVERYTHING}, NOW + 1)
     assert still_open(connection, dead())
     with pytest.raises(ConflictError, match="nobody has acknowledged this"):
-        reopen(connection, MARIA, dead().key, {None}, NOW + 2)
+        reopen(connection, MARIA, dead().key, {EVERYTHING}, NOW + 2)
     entries = [(each.action, each.user, each.subject, each.subject_id, dict(each.facts)) for each in _log(connection)]
     assert entries == [
         ("reopen", "maria", "problem", "dead-crm-refused", {}),
@@ -112,8 +113,8 @@ def test_a_reopened_cause_is_open_and_both_are_in_the_audit_log(connection: Conn
 
 
 def test_acknowledgements_of_former_causes_go(connection: Connection) -> None:
-    acknowledge(connection, MARIA, dead(destination="former"), None, NOW)
-    acknowledge(connection, MARIA, dead(), None, NOW + 181 * DAY)
+    acknowledge(connection, MARIA, dead(destination="former"), EVERYTHING, NOW)
+    acknowledge(connection, MARIA, dead(), EVERYTHING, NOW + 181 * DAY)
     assert [each.cause for each in user_state.acknowledged(connection, [""])] == ["dead-crm-refused"]
 
 

@@ -24,6 +24,7 @@ from bridge.operations.playground import (
     run_trial,
     seen_by,
 )
+from bridge.store.filter import Scope
 from bridge.store.interface import Delivery
 from tests.building import NOW, Clock, FakeConnector, chatbot, config, destination, event, lead, route
 
@@ -218,7 +219,7 @@ def agency(tmp_path: Path) -> tuple[Config, Files]:
 @pytest.mark.parametrize("name", ["zenith-leads", "zenith-lead"])
 def test_a_user_of_some_chatbots_learns_nothing_of_the_presets_of_others(tmp_path: Path, name: str) -> None:
     in_use, read = agency(tmp_path)
-    seen = seen_by(in_use, frozenset({"alpha"}))
+    seen = seen_by(in_use, Scope(frozenset({"alpha"})))
     text = f"use: {name}\nto: alpha-crm\n"
     (problem,) = run_trial(read, RoutePosition("alpha", 0), text, PAYLOAD, NOW, seen).problems
     assert f"there is no preset `{name}`" in problem

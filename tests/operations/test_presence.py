@@ -16,7 +16,7 @@ from bridge.operations.reconcile import (
     RecordCheck,
     ask_all,
 )
-from bridge.store.history import AT_ONCE, DeliveredPage, DeliveredRecord
+from bridge.store.search import AT_ONCE, DeliveredPage, DeliveredRecord
 from connectors.base import Quota, RemoteRecord
 from tests.building import NOW, FakeConnector, chatbot, config, destination, route
 

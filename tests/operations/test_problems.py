@@ -11,8 +11,9 @@ from bridge.config.model import ReportSettings, WeeklyTime
 from bridge.operations import problems
 from bridge.operations.masking import VIEWER
 from bridge.operations.problems import Finding, ProblemKind, find_problems
-from bridge.store import chatbot_queries
+from bridge.store import figures
 from bridge.store.commands import pause_lane
+from bridge.store.filter import Scope
 from bridge.store.interface import Pause
 from bridge.store.schema import deliveries, events, quarantine, reports, tally
 from bridge.store.tally import day_of
@@ -63,14 +64,14 @@ def test_each_cause_is_one_problem_and_a_chatbot_has_its_own_part(
         ("warned", "mail", 1, {"hotel": 1}),
     ]
     assert all(each.why and each.fix for each in found)
-    monkeypatch.setattr(chatbot_queries, "NEWEST", 1)
+    monkeypatch.setattr(figures, "NEWEST", 1)
     (older,) = (each for each in find_problems(connection, CONFIG, NOW) if each.kind is ProblemKind.DEAD)
     assert (older.count, dict(older.chatbots)) == (4, {"hotel": 1})
     monkeypatch.undo()
     paused, dead = found[1], found[3]
     assert paused.first_at == NOW - 60
     assert (dead.first_at, dead.last_at, dead.lead) == (NOW - 499, NOW - 496, 4)
-    own = find_problems(connection, CONFIG, NOW, [finding], frozenset({"acme"}))
+    own = find_problems(connection, CONFIG, NOW, [finding], Scope(frozenset({"acme"})))
     assert [(each.kind, each.count, each.lead) for each in own] == [
         (ProblemKind.UNOWNED, 0, None),
         (ProblemKind.DEAD, 2, 2),
@@ -115,7 +116,7 @@ def seconds_of(connection: Connection, count: int) -> float:
     chatbots = [chatbot(f"c{each}", route(f"d{each}"), serial_numbers=(f"{each}",)) for each in range(count)]
     many = config(chatbots, [destination(f"d{each}", FakeConnector()) for each in range(count)])
     began = time.process_time()
-    find_problems(connection, many, NOW, only={each.name for each in chatbots})
+    find_problems(connection, many, NOW, scope=Scope(frozenset(each.name for each in chatbots)))
     return time.process_time() - began
 
 

@@ -15,8 +15,9 @@ from bridge.operations.reconcile import (
     report_lines,
     steps,
 )
-from bridge.store.history import DeliveredRecord, OutcomeCounts, RouteEnds
+from bridge.store.figures import OutcomeCounts, RouteEnds
 from bridge.store.interface import DeliveryState
+from bridge.store.search import DeliveredRecord
 
 DEAD, DELIVERED, PENDING, DISCARDED = (
     DeliveryState.DEAD,

@@ -12,6 +12,7 @@ from bridge.operations.audit import BY_COMMAND
 from bridge.operations.bulk import Progress
 from bridge.operations.recovery import STEP, Recovery, RecoveryAction
 from bridge.store import audit_log
+from bridge.store.filter import Scope
 from bridge.store.interface import QuarantinedRequest
 from bridge.store.quarantine import Kept, KeptSelection, add_request
 from bridge.store.schema import events, quarantine
@@ -74,10 +75,10 @@ def test_an_old_signature_needs_any_age(connection: Connection) -> None:
 def test_a_person_of_one_chatbot_releases_its_own_only(connection: Connection) -> None:
     quarantined(connection, 1, KEY)
     quarantined(connection, 1, KEY, "hotel")
-    own = frozenset({"acme"})
-    assert release(chatbot="hotel", chatbots=own).extent(connection).count == 0
+    own = Scope(frozenset({"acme"}))
+    assert release(chatbot="hotel", scope=own).extent(connection).count == 0
     ids = tuple(connection.execute(select(quarantine.c.id)).scalars())
-    assert run(connection, release(ids=ids, chatbots=own)).done == 1
+    assert run(connection, release(ids=ids, scope=own)).done == 1
     assert left(connection) == ["hotel"]
 
 

@@ -8,10 +8,10 @@ from sqlalchemy import select, update
 from bridge.admin.query_threads import QueryThreads
 from bridge.store import search
 from bridge.store.driver import Driver
+from bridge.store.filter import EventFilter
 from bridge.store.installation import adopt
 from bridge.store.person_index import is_whole_number, possible_numbers
 from bridge.store.schema import deliveries
-from bridge.store.search import EventFilter
 from bridge.store.sql import SqlStore
 from tests.building import IDENTITY, IDENTITY_KEY, NOW, routed
 from tests.store.test_sql import rows

@@ -12,13 +12,14 @@ from bridge.delivery import retry
 from bridge.event import EventState
 from bridge.operations import deliveries, events, reconcile
 from bridge.operations.reconcile import Missing, Reconciliation, steps
-from bridge.store import commands, history, search, statistics
+from bridge.store import commands, figures, queries, search, statistics
+from bridge.store.activity import Follower
 from bridge.store.driver import Driver
-from bridge.store.history import Follower, OutcomeCounts
+from bridge.store.figures import OutcomeCounts
+from bridge.store.filter import DeliveryFilter, EventFilter, Scope
 from bridge.store.interface import DeliveryState, QuarantinedRequest, RoutedEvent
 from bridge.store.lane_queries import waiting_behind
 from bridge.store.postgres import PostgresDriver
-from bridge.store.search import DeliveryFilter, EventFilter
 from bridge.store.sql import SqlStore
 from bridge.store.transaction import transaction
 from connectors.base import Delivered, Outcome, Reason, Rejected
@@ -52,8 +53,8 @@ async def test_a_client_does_not_learn_that_another_client_knows_the_person(stor
         await store.accept([made._replace(event=same)])
     with driver.connect() as connection:
         assert waiting_behind(connection, [1, 2, 3]) == {2, 3}
-        assert waiting_behind(connection, [2, 3], {"acme"}) == {3}
-        assert waiting_behind(connection, [2, 3], frozenset()) == frozenset()
+        assert waiting_behind(connection, [2, 3], Scope(frozenset({"acme"}))) == {3}
+        assert waiting_behind(connection, [2, 3], Scope(frozenset())) == frozenset()
 
 
 async def test_what_a_person_asks_is_from_one_moment(store: SqlStore, driver: Driver) -> None:
@@ -124,7 +125,7 @@ async def test_deliveries_with_a_warning_are_found_and_counted(
 
 async def test_what_reconcile_asks(filled: SqlStore, query_threads: QueryThreads) -> None:
     await filled.accept([RoutedEvent(event())])
-    last = await query_threads.ask(history.last_event)
+    last = await query_threads.ask(queries.last_event)
     assert last == 6
     dead, delivered, pending = DeliveryState.DEAD, DeliveryState.DELIVERED, DeliveryState.PENDING
     whole = OutcomeCounts(
@@ -132,12 +133,12 @@ async def test_what_reconcile_asks(filled: SqlStore, query_threads: QueryThreads
         {("acme", None): 1},
         1,
     )
-    assert await query_threads.ask(lambda connection: history.count_events(connection, 1, last)) == whole
+    assert await query_threads.ask(lambda connection: figures.count_events(connection, 1, last)) == whole
     parts = OutcomeCounts()
     for first, end in steps(1, last, 2):
-        parts += await query_threads.ask(partial(history.count_events, first=first, last=end))
+        parts += await query_threads.ask(partial(figures.count_events, first=first, last=end))
     assert parts == whole
-    assert await query_threads.ask(lambda connection: history.count_events(connection, 7, 9)) == OutcomeCounts()
+    assert await query_threads.ask(lambda connection: figures.count_events(connection, 7, 9)) == OutcomeCounts()
 
 
 async def test_what_was_delivered_is_read_page_by_page_newest_first(
@@ -150,7 +151,7 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
         pages, before = [], None
         while True:
             page = await query_threads.ask(
-                partial(history.delivered_page, destination="crm", first=first, before=before)
+                partial(search.delivered_page, destination="crm", first=first, before=before)
             )
             pages.append([each.id for each in page.rows])
             if page.next is None:
@@ -160,13 +161,13 @@ async def test_what_was_delivered_is_read_page_by_page_newest_first(
     assert await read(1) == [[13, 11, 9, 5, 3, 1]]
     assert await read(5) == [[13, 11, 9]]
     assert await read(99) == [[]]
-    monkeypatch.setattr(history, "AT_ONCE", 2)
+    monkeypatch.setattr(search, "AT_ONCE", 2)
     assert await read(1) == [[13, 11], [9, 5], [3, 1]]
-    monkeypatch.setattr(history, "SPAN", 4)
+    monkeypatch.setattr(search, "SPAN", 4)
     pages = await read(1)
     assert [each for page in pages for each in page] == [13, 11, 9, 5, 3, 1]
     assert len(pages) > 3
-    (record,) = (await query_threads.ask(partial(history.delivered_page, destination="crm", first=7, before=None))).rows
+    (record,) = (await query_threads.ask(partial(search.delivered_page, destination="crm", first=7, before=None))).rows
     assert (record.chatbot, record.route, record.remote_id) == ("acme", "crm", "r13")
     assert len(record.event_id) == 32
 

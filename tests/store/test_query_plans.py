@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine, event
 
 from bridge.event import EventState
 from bridge.operations.audit import Action
-from bridge.store import audit_log, history, lane_queries, queries, statistics
+from bridge.store import audit_log, figures, lane_queries, quarantine, queries, search
 from bridge.store.driver import Driver
+from bridge.store.filter import DeliveryFilter, EventFilter
 from bridge.store.interface import DeliveryState
-from bridge.store.queries import PageRequest
-from bridge.store.search import DeliveryFilter, find_deliveries
+from bridge.store.search import find_deliveries, find_events
 
 PENDING = DeliveryState.PENDING
 DEAD = DeliveryState.DEAD
@@ -51,30 +51,33 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (lambda c: queries.event_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: queries.event_page(c, PageRequest(), EventState.UNRECOGNISED), "ix_events_unrecognised"),
+        (lambda c: find_events(c, EventFilter(before=9)), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: find_events(c, EventFilter(state=EventState.UNRECOGNISED)), "ix_events_unrecognised"),
         (lambda c: queries.events_like(c, "0069"), "(id>? AND id<?)"),
-        (lambda c: queries.delivery_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: queries.delivery_page(c, PageRequest(), DEAD), "ix_deliveries_dead"),
+        (lambda c: find_deliveries(c, DeliveryFilter(before=9)), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: find_deliveries(c, DeliveryFilter(state=DEAD)), "ix_deliveries_dead"),
         (lambda c: find_deliveries(c, DeliveryFilter(warning=True)), "ix_deliveries_warned"),
-        (lambda c: statistics.warned_deliveries(c, 1.0), "ix_deliveries_warned"),
+        (lambda c: figures.warned_groups(c, 1.0), "ix_deliveries_warned"),
         (
-            lambda c: queries.delivery_page(c, PageRequest(destination="crm"), DEAD),
-            "ix_deliveries_causes (destination=?)",
+            lambda c: find_deliveries(c, DeliveryFilter(destination="crm", state=DEAD)),
+            "ix_deliveries_causes (destination=?",
         ),
-        (lambda c: queries.delivery_page(c, PageRequest(), PENDING), "ix_deliveries_due (destination=?)"),
-        (lambda c: queries.delivery_page(c, PageRequest(chatbot="acme"), PENDING), "ix_deliveries_due (destination=?)"),
+        (lambda c: find_deliveries(c, DeliveryFilter(state=PENDING)), "ix_deliveries_due (destination=?"),
         (
-            lambda c: queries.delivery_page(c, PageRequest(destination="crm"), PENDING),
-            "ix_deliveries_due (destination=?)",
+            lambda c: find_deliveries(c, DeliveryFilter(chatbot="acme", state=PENDING)),
+            "ix_deliveries_due (destination=?",
+        ),
+        (
+            lambda c: find_deliveries(c, DeliveryFilter(destination="crm", state=PENDING)),
+            "ix_deliveries_due (destination=?",
         ),
         (lambda c: queries.deliveries_of(c, 1), "(event_seq=?)"),
         (lambda c: queries.delivery_details(c, 1), "PRIMARY KEY (delivery_id=?)"),
         (lambda c: lane_queries.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),
-        (lambda c: queries.quarantine_page(c, PageRequest(before=9)), "INTEGER PRIMARY KEY (rowid<?)"),
-        (lambda c: history.delivered_page(c, "crm", 1, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        (lambda c: history.count_events(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
-        (lambda c: history.count_events(c, 1, 9), "(event_seq=?)"),
+        (lambda c: quarantine.quarantine_page(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
+        (lambda c: search.delivered_page(c, "crm", 1, 9), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: figures.count_events(c, 1, 9), "events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (lambda c: figures.count_events(c, 1, 9), "(event_seq=?)"),
         (lambda c: audit_log.list_entries(c, before=9), "INTEGER PRIMARY KEY (rowid<?)"),
         (lambda c: audit_log.list_entries(c, Action.PAUSE, 9), "ix_audit_action (action=? AND id<?)"),
     ],
@@ -88,10 +91,9 @@ def test_an_index_answers(engine: Engine, ask: Callable[[Connection], object], i
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda c: queries.event_page(c, PageRequest(chatbot="acme")),
-        lambda c: queries.delivery_page(c, PageRequest()),
-        lambda c: queries.delivery_page(c, PageRequest(chatbot="acme", destination="crm")),
-        lambda c: queries.delivery_page(c, PageRequest(chatbot="acme"), DEAD),
+        lambda c: find_events(c, EventFilter(chatbot="acme")),
+        lambda c: find_deliveries(c, DeliveryFilter()),
+        lambda c: find_deliveries(c, DeliveryFilter(chatbot="acme", destination="crm")),
         lambda c: audit_log.list_entries(c, Action.PAUSE, 9),
     ],
 )
@@ -101,6 +103,6 @@ def test_a_page_is_read_in_its_order_and_not_sorted(engine: Engine, ask: Callabl
 
 def test_every_destination_that_something_waits_for_is_listed(engine: Engine) -> None:
     with engine.connect() as connection:
-        found = queries.delivery_page(connection, PageRequest(), PENDING)
+        found = find_deliveries(connection, DeliveryFilter(state=PENDING))
 
-    assert [(row.id, row.destination) for row in found] == [(2, "mail"), (1, "crm")]
+    assert [(row.id, row.destination) for row in found.rows] == [(2, "mail"), (1, "crm")]

@@ -14,7 +14,8 @@ from bridge.store.encryption import MARK, NO_KEYS, TEXT_MARK, KeyRing, attach_ke
 from bridge.store.exchanges import exchanges_of
 from bridge.store.interface import Attempt, NewDelivery, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.preparation import prepare
-from bridge.store.queries import delivery_details, payload, quarantined
+from bridge.store.quarantine import quarantined
+from bridge.store.queries import delivery_details, payload
 from bridge.store.rotation import ENCRYPTED_TABLES, Rotation
 from bridge.store.schema import deliveries, events, metadata
 from bridge.store.secrets import read_secret, write_secret

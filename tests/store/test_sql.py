@@ -19,9 +19,9 @@ from bridge.event import EventState
 from bridge.store import commands, tombstones, writer
 from bridge.store.driver import READ_BYTES, Driver, raw
 from bridge.store.exchanges import exchanges_of
-from bridge.store.history import recent_events
 from bridge.store.interface import Attempt, DeliveryState, Lease, NewDelivery, Pause, RoutedEvent, Settlement
 from bridge.store.preparation import HEAD, driver_for, migrate, revision
+from bridge.store.queries import recent_events
 from bridge.store.schema import attempts, deliveries, events, metadata
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver

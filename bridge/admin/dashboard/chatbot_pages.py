@@ -16,8 +16,8 @@ from bridge.operations.chatbots import SILENCE_RULE, ChatbotSummary, list_chatbo
 from bridge.operations.lanes import destinations_of
 from bridge.operations.leads import list_leads
 from bridge.operations.problems import find_problems
-from bridge.store.chatbot_queries import NEWEST
-from bridge.store.search import EventFilter
+from bridge.store.figures import NEWEST
+from bridge.store.filter import EventFilter, Scope
 
 NEWEST_LEADS = 10
 """Leads that a chatbot's page shows."""
@@ -41,7 +41,7 @@ class ChatbotPages:
         return self._screen.page(
             "chatbots.html",
             caller,
-            {"chatbots": partial(list_chatbots, names=names, now=now, only=caller.chatbots)},
+            {"chatbots": partial(list_chatbots, names=names, now=now, scope=caller.scope)},
             rule=SILENCE_RULE,
             limit=NEWEST,
             now=now,
@@ -52,7 +52,7 @@ class ChatbotPages:
         now, config = self._clock(), self._api.config()
 
         def summary(connection: Connection) -> ChatbotSummary:
-            return list_chatbots(connection, [chatbot.name], now, frozenset({chatbot.name}))[0]
+            return list_chatbots(connection, [chatbot.name], now, Scope(frozenset({chatbot.name})))[0]
 
         newest: Sequence[EventFilter] = [EventFilter(chatbot.name, limit=NEWEST_LEADS)]
         return self._screen.page(
@@ -61,11 +61,11 @@ class ChatbotPages:
             {
                 "found": summary,
                 "page": partial(list_leads, criteria=newest, audience=audience(caller)),
-                "problems": partial(find_problems, config=config, now=now, only=frozenset({chatbot.name})),
+                "problems": partial(find_problems, config=config, now=now, scope=Scope(frozenset({chatbot.name}))),
             },
             chatbot=chatbot_schema(chatbot),
             targets=[each.destination for each in chatbot.routes],
-            destinations=destinations_of(config, caller.chatbots),
+            destinations=destinations_of(config, caller.scope),
             rule=SILENCE_RULE,
             now=now,
         )

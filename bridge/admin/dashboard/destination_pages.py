@@ -19,9 +19,9 @@ from bridge.operations.chatbots import WEEK
 from bridge.operations.lanes import chatbots_of, destinations_of
 from bridge.operations.leads import LeadPage, list_leads
 from bridge.operations.tally import destination_totals
+from bridge.store.figures import attempt_statistics
+from bridge.store.filter import DeliveryFilter
 from bridge.store.lane_queries import LaneStatus, past_pauses
-from bridge.store.search import DeliveryFilter
-from bridge.store.statistics import attempt_statistics
 
 NEWEST_LEADS = 20
 """Leads that a destination's page shows."""
@@ -62,7 +62,7 @@ class DestinationPages:
         now = self._clock()
         asked: dict[str, Query[object]] = {
             "lanes": self._lanes(caller, reveal=reveal),
-            "totals": partial(destination_totals, now=now, days=WEEK, only=caller.chatbots),
+            "totals": partial(destination_totals, now=now, days=WEEK, scope=caller.scope),
         }
         return self._screen.page("destinations.html", caller, asked, now=now, masked=not reveal)
 
@@ -84,7 +84,7 @@ class DestinationPages:
                 raise NotFoundError(f"There is no destination {name!r}{did_you_mean(name, [x.name for x in found])}.")
             return named
 
-        criteria = DeliveryFilter(destination=name, limit=NEWEST_LEADS, chatbots=caller.chatbots)
+        criteria = DeliveryFilter(destination=name, limit=NEWEST_LEADS, scope=caller.scope)
         newest: Query[LeadPage] = partial(list_leads, criteria=criteria, audience=audience(caller))
         configured = config.destinations.get(name)
         return self._screen.page(
@@ -93,14 +93,14 @@ class DestinationPages:
             {
                 "lane": lane,
                 "page": newest,
-                "calls": partial(attempt_statistics, destination=name, only=caller.chatbots),
-                "totals": partial(destination_totals, now=now, days=WEEK, only=caller.chatbots),
+                "calls": partial(attempt_statistics, destination=name, scope=caller.scope),
+                "totals": partial(destination_totals, now=now, days=WEEK, scope=caller.scope),
                 "pauses": partial(past_pauses, name=name, limit=PAUSES),
             },
             name=name,
             settings=destination_schema(configured) if configured else None,
-            chatbots=chatbots_of(config, name, caller.chatbots),
-            destinations=destinations_of(config, caller.chatbots),
+            chatbots=chatbots_of(config, name, caller.scope),
+            destinations=destinations_of(config, caller.scope),
             now=now,
             masked=not reveal,
         )

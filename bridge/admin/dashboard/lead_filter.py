@@ -15,6 +15,7 @@ from bridge.admin import request_schemas
 from bridge.admin.authentication import RequestRefusedError
 from bridge.admin.dashboard.page import FormFields, parse_fields
 from bridge.operations.leads import Criteria, LeadQuery, LeadState, lead_criteria
+from bridge.store.filter import Scope
 
 STATES: Final[Mapping[str, str]] = {
     LeadState.PENDING: "waiting",
@@ -88,11 +89,11 @@ class LeadFilter:
         timed = self.days or self.first or self.last
         return {name: text for name, text in self.fields.items() if text and (timed or name != "zone")}
 
-    def criteria(self, now: float, chatbots: frozenset[str] | None, before: int | None, limit: int) -> Criteria:
-        """Return the criteria of a page of leads, of which the reader sees those of `chatbots`."""
+    def criteria(self, now: float, scope: Scope, before: int | None, limit: int) -> Criteria:
+        """Return the criteria of a page of leads, of which the reader sees those of `scope`."""
         since, until = self.period(now)
         query = LeadQuery(self.state, self.chatbot, self.destination, since, until)
-        return lead_criteria(query, chatbots, before, limit)
+        return lead_criteria(query, scope, before, limit)
 
     def period(self, now: float) -> tuple[float | None, float | None]:
         """Return the first moment of the days, and the first after them; None without a bound."""

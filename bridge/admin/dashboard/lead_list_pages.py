@@ -65,7 +65,7 @@ class LeadListPages:
         newest = search is None and before is None
         if "rows" in fields:
             shown = numbers("rows", fields["rows"], ROWS)
-            page = partial(list_shown, seqs=shown, audience=audience(caller), chatbots=caller.chatbots)
+            page = partial(list_shown, seqs=shown, audience=audience(caller), scope=caller.scope)
             new = partial(count_new, criteria=criteria, shown=set(shown)) if newest else _none
         else:
             key = self._api.config().store.identity_key
@@ -111,8 +111,8 @@ class LeadListPages:
         self, caller: Caller, search: Search | None, chosen: LeadFilter, before: int | None, limit: int = PAGE
     ) -> Criteria:
         if search is None:
-            return chosen.criteria(self._clock(), caller.chatbots, before, limit)
-        return [replace(each, before=before, limit=limit, chatbots=caller.chatbots) for each in search.criteria]
+            return chosen.criteria(self._clock(), caller.scope, before, limit)
+        return [replace(each, before=before, limit=limit, scope=caller.scope) for each in search.criteria]
 
 
 async def _marked(parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -141,7 +141,7 @@ def _destinations(config: Config, caller: Caller, chosen: str | None) -> list[st
         if caller.sees(chatbot.name)
         for route in chatbot.routes
     ]
-    return _with(chosen, list(config.destinations) if caller.chatbots is None else theirs)
+    return _with(chosen, list(config.destinations) if caller.scope.is_whole else theirs)
 
 
 class LeadSelectionPage:
@@ -179,7 +179,7 @@ class LeadSelectionPage:
             act=act,
             state=chosen.state,
             destination=chosen.destination,
-            chatbots=caller.chatbots,
+            scope=caller.scope,
         )
         found = await self._api.query_threads.ask(query)
         return self._screen.page("selection.html", caller, found=found, back=back)

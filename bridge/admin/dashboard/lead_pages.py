@@ -183,7 +183,7 @@ def _read(connection: Connection, event_id: str, destinations: Sequence[str], no
     event, stories = events.show_lead(connection, event_id, exchanges=audience.reveal)
     pending = [each.id for each in event.deliveries if each.state is DeliveryState.PENDING]
     lanes = {each.name: each for each in all_lanes(connection, destinations, now)} if event.deliveries else {}
-    return _Found(event, stories, lanes, waiting_behind(connection, pending, audience.chatbots))
+    return _Found(event, stories, lanes, waiting_behind(connection, pending, audience.scope))
 
 
 def _shown(

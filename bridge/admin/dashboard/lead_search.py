@@ -16,8 +16,8 @@ from bridge.admin.authentication import Caller, RequestRefusedError, Role
 from bridge.admin.dashboard.page import FormFields, Holder, PageResponse, holder_of, parse_fields
 from bridge.errors import NotFoundError
 from bridge.operations import events
+from bridge.store.filter import EventFilter
 from bridge.store.person_index import is_searchable
-from bridge.store.search import EventFilter
 
 LEADS: Final = "/leads"
 SEARCHES_LIMIT: Final = 1_000

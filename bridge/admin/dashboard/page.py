@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -20,6 +20,9 @@ from bridge.admin.query_threads import Query, QueryRunner, QueryThreads
 from bridge.admin.request_schemas import ApiRequest
 from bridge.admin.responses import REFRESH, status_of
 from bridge.errors import OperatorError
+
+if TYPE_CHECKING:
+    from bridge.store.filter import Scope
 
 SAID_LIMIT = 1_000
 
@@ -62,7 +65,7 @@ class Screen:
         self._query_threads = query_threads
         self._said: OrderedDict[Holder, str] = OrderedDict()
         """Message for the next page of a caller."""
-        self.problem_count: Callable[[frozenset[str] | None], Query[int]] | None = None
+        self.problem_count: Callable[[Scope], Query[int]] | None = None
         """Returns the query of the number in the navigation, for the reader of some chatbots or of all."""
 
     def show(
@@ -101,7 +104,7 @@ class Screen:
         **values: Any,  # noqa: ANN401 - what the template uses
     ) -> DashboardPage:
         """Describe a page; the template gets the results of `queries` and the values."""
-        counted = {"problem_count": self.problem_count(caller.chatbots)} if self.problem_count else {}
+        counted = {"problem_count": self.problem_count(caller.scope)} if self.problem_count else {}
         return DashboardPage(template, caller, values, {**queries, **counted})
 
     def say(self, caller: Caller, message: str, where: str) -> web.Response:
@@ -137,7 +140,7 @@ class Screen:
 
     def _refused(self, caller: Caller, request: web.Request, role: Role, *, scoped: bool) -> web.Response | None:
         """Return the answer to a caller without the rights that a page needs; None if the caller has them."""
-        if caller.chatbots is not None and not scoped:
+        if not caller.scope.is_whole and not scoped:
             message = "This is about all chatbots, so only a user of all chatbots may do it."
             return self.troubles.page(request, caller, 403, message)
         if not caller.may(role):

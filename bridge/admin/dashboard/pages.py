@@ -158,20 +158,20 @@ class Pages:
         now = self._clock()
         asked: dict[str, Query[object]] = {
             "found": self._api.overview_shown(audience(caller)),
-            "problems": partial(self._recent, reader=caller.chatbots),
-            "history": partial(read_history, now=now, only=caller.chatbots),
+            "problems": partial(self._recent, reader=caller.scope),
+            "history": partial(read_history, now=now, scope=caller.scope),
         }
         return self._screen.page("overview.html", caller, asked, now=now)
 
     async def _report(self, caller: Caller, request: web.Request) -> DashboardPage:
         wanted = parse_fields(request_schemas.ReportRequest, request.query)
         report = self._api.report_shown(caller, wanted)
-        only = caller.chatbots if wanted.chatbot is None else frozenset({wanted.chatbot})
+        scope = caller.scope.narrowed(wanted.chatbot)
 
         def found(connection: Connection) -> tuple[ReportSchema, ReconcileSchema]:
             """Return the report, and what became of the events since its first day."""
             shown = report(connection)
-            return shown, received(connection, datetime.fromisoformat(shown.since).timestamp(), only)
+            return shown, received(connection, datetime.fromisoformat(shown.since).timestamp(), scope)
 
         names = sorted(filter(caller.sees, self._api.config().chatbots))
         return self._screen.page("report.html", caller, {"found": found}, wanted=wanted, names=names, periods=PERIODS)

@@ -22,7 +22,7 @@ from bridge.operations.audit import Action, Subject
 from bridge.operations.events import EventDetails
 from bridge.operations.leads import person_label
 from bridge.operations.playground import RoutePosition, TrialResult
-from bridge.store.search import EventFilter
+from bridge.store.filter import EventFilter
 
 EXAMPLE = """{
   "Type": "Lead", "FirstName": "Ada", "LastName": "Example", "Email": "ada@example.com",
@@ -77,7 +77,7 @@ class PlaygroundPage:
         name = self._api.config().chatbots[place.chatbot].routes[place.at].name
         await self._api.audit.note(caller, Action.PLAYGROUND, Subject.CHATBOT, place.chatbot, route=name)
         config, text = self._api.config(), form.get("yaml", "")
-        seen = playground.seen_by(config, caller.chatbots)
+        seen = playground.seen_by(config, caller.scope)
         status = 200
         try:
             payload = await self._payload(caller, form)
@@ -97,13 +97,13 @@ class PlaygroundPage:
             beginning = parse_fields(request_schemas.EventIdRequest, {"id": wanted}).id
             await permit_event(self._api.query_threads, caller, beginning)
             return await self._api.query_threads.ask(partial(events.show, beginning=beginning))
-        criteria = EventFilter(place.chatbot if place else None, EventState.ACCEPTED, limit=1, chatbots=caller.chatbots)
+        criteria = EventFilter(place.chatbot if place else None, EventState.ACCEPTED, limit=1, scope=caller.scope)
         found = (await self._api.query_threads.ask(partial(events.search, filters=[criteria]))).rows
         return await self._api.query_threads.ask(partial(events.show, beginning=found[0].id)) if found else None
 
     def _place_of(self, caller: Caller, event: EventDetails | None) -> RoutePosition | None:
         """Return the route that an event took; else a route of its chatbot, or the first one."""
-        offered = [each for each, _ in playground.places(self._api.config(), caller.chatbots)]
+        offered = [each for each, _ in playground.places(self._api.config(), caller.scope)]
         if event is None:
             return offered[0] if offered else None
         mine = [each for each in offered if each.chatbot == event.row.chatbot]
@@ -132,7 +132,7 @@ class PlaygroundPage:
         return files
 
     def _place(self, caller: Caller, text: str) -> RoutePosition | None:
-        offered = playground.places(self._api.config(), caller.chatbots)
+        offered = playground.places(self._api.config(), caller.scope)
         known = {f"{place.chatbot}:{place.at}": place for place, _ in offered}
         return known.get(text)
 
@@ -146,7 +146,7 @@ class PlaygroundPage:
         tried: TrialResult | None = None,
         status: int = 200,
     ) -> DashboardPage:
-        offered = playground.places(self._api.config(), caller.chatbots)
+        offered = playground.places(self._api.config(), caller.scope)
         reveal = event is not None and self._reveals.until(caller, event.row.id) is not None
         page = self._screen.page(
             "playground.html",

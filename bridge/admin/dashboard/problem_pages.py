@@ -16,8 +16,8 @@ from bridge.admin.problems import ProblemEndpoints
 from bridge.operations.acknowledgement import ProblemList
 from bridge.operations.problems import Sample, sampled
 from bridge.operations.recovery import RecoveryAction
-from bridge.store.chatbot_queries import NEWEST
 from bridge.store.commands import BulkAction
+from bridge.store.figures import NEWEST
 
 CHOSEN = "on:"
 """Beginning of the name of a box that selects something; the rest is its id."""
@@ -64,7 +64,7 @@ class ProblemPages:
 
         def found(connection: Connection) -> tuple[ProblemList, dict[str, Sample]]:
             """Return the problems, and one lead of each by its key."""
-            listed = self._problems.found(connection, caller.chatbots, chatbot, destination)
+            listed = self._problems.found(connection, caller.scope, chatbot, destination)
             every = [*listed.open, *(problem for problem, _ in listed.acknowledged)]
             return listed, sampled(connection, every, reader)
 

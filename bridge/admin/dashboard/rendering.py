@@ -93,7 +93,7 @@ class Rendering:
             {
                 "caller": caller,
                 "operator": caller is not None and caller.may(Role.OPERATOR),
-                "sees_all": caller is not None and caller.chatbots is None,
+                "sees_all": caller is not None and caller.scope.is_whole,
                 "csrf": caller.session.csrf if caller and caller.session else "",
                 **values,
             }
