@@ -14,7 +14,6 @@ from bridge.errors import OperatorError, StoreUnavailableError
 from bridge.operations import rekey as operations
 from bridge.operations.audit import BY_COMMAND, Action, Entry
 from bridge.operations.store_access import driver_of, open_store
-from bridge.operations.tally import complete_tally
 from bridge.store import audit_log
 from bridge.store import backup as copies
 from bridge.store import preparation as migration
@@ -54,22 +53,6 @@ def migrate(path: PathArgument = None, *, config: ConfigOption = None, json: Jso
         output.say(f"the store has been brought to revision {migration.HEAD}")
     else:
         output.say(f"the store is at revision {migration.HEAD} already; nothing to do")
-
-
-@app.command(epilog=output.examples("leadbridge db tally"))
-def tally(path: PathArgument = None, *, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Count events and deliveries by day again, and add to the tally whatever it lacks.
-
-    The tally holds the numbers of the past, which retention and `erase` leave. A count is never lowered, because rows
-    that are gone cannot be counted again. It reads the whole store; a running `serve` is not held up.
-    """
-    store = open_store(inputs.read_config(inputs.chosen_path(path, config)))
-    with output.waiting("counting all events and deliveries"):
-        added = complete_tally(store)
-    if json:
-        output.write_json({"added": added})
-    else:
-        output.say(f"the tally lacked {added:,} rows of the store: added" if added else "the tally is complete")
 
 
 @app.command(epilog=output.examples("leadbridge db check"))

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Connection
 
 from bridge.event import EventState
-from bridge.operations.store_access import OpenStore
 from bridge.store.figures import waiting_days
 from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.interface import DeliveryState
@@ -18,10 +17,8 @@ from bridge.store.tally import (
     SPEED_BOUNDS,
     WARNED_STATE,
     SpanCount,
-    add_counts,
     day_counts,
     day_of,
-    missing_counts,
     span_counts,
 )
 
@@ -184,12 +181,3 @@ def _sum(parts: Iterable[TallyTotals]) -> TallyTotals:
         found.warned += each.warned
         found.waiting += each.waiting
     return found
-
-
-def complete_tally(store: OpenStore) -> int:
-    """Add to the tally the rows of the store that it lacks, and return their number."""
-    with store.reading() as connection:
-        missing = missing_counts(connection)
-    with store.writing(queue=False) as connection:
-        add_counts(connection, missing)
-    return sum(missing.values())

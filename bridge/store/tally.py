@@ -24,7 +24,6 @@ from sqlalchemy import (
     literal,
     select,
     text,
-    union_all,
 )
 
 from bridge.store.filter import EVERYTHING, Scope
@@ -106,45 +105,6 @@ def ended_keys(connection: Connection, ids: Iterable[int]) -> Counter[TallyKey]:
         .where(deliveries.c.id.in_([*ids]), deliveries.c.settled_at.is_not(None))
     )
     return Counter(_key(row) for row in connection.execute(query))
-
-
-def missing_counts(connection: Connection) -> dict[TallyKey, int]:
-    """Return what the tally counts too little: rows of the tables that it does not have.
-
-    One statement reads all of it from one moment, so that the result may be added at any later time. Counts that are
-    higher than the tables' are left, because rows were deleted by retention or erased. Reads every row, which
-    takes some seconds for a million.
-    """
-    floor = connection.dialect.name == "postgresql"
-    delivered = deliveries.c.state == DeliveryState.DELIVERED.value
-    took = deliveries.c.settled_at - events.c.received_at
-    bucket = case(*((took < bound, number) for number, bound in enumerate(SPEED_BOUNDS)), else_=len(SPEED_BOUNDS))
-    received = select(
-        sql_day(events.c.received_at, floor=floor).label("day"),
-        func.coalesce(events.c.chatbot, "").label("chatbot"),
-        literal("").label("destination"),
-        events.c.state,
-        literal(0).label("bucket"),
-        literal(1).label("number"),
-    )
-    ended = (
-        select(
-            sql_day(deliveries.c.settled_at, floor=floor),
-            func.coalesce(events.c.chatbot, ""),
-            deliveries.c.destination,
-            case((delivered & deliveries.c.warning.is_not(None), WARNED_STATE), else_=deliveries.c.state),
-            case((delivered, bucket), else_=0),
-            literal(1),
-        )
-        .select_from(deliveries.join(events))
-        .where(deliveries.c.settled_at.is_not(None))
-    )
-    counted = select(tally.c.day, tally.c.chatbot, tally.c.destination, tally.c.state, tally.c.bucket, -_COUNT)
-    rows = union_all(received, ended, counted).subquery("counts")
-    key = (rows.c.day, rows.c.chatbot, rows.c.destination, rows.c.state, rows.c.bucket)
-    missing = func.sum(rows.c.number)
-    found = connection.execute(select(*key, missing).group_by(*key).having(missing > 0))
-    return {TallyKey(*row[:-1]): int(row[-1]) for row in found}
 
 
 def sql_day(moment: Column[float | None] | Column[float], *, floor: bool) -> ColumnElement[int]:

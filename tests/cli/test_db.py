@@ -1,6 +1,5 @@
 """`leadbridge db`, and stores in the wrong state."""
 
-import json
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -157,11 +156,3 @@ def test_an_error_of_the_engine_does_not_show_what_was_written(
         assert len(result.stderr.splitlines()) == 1
         assert "no such" in result.stderr
         assert "because of Jo" not in result.stderr
-
-
-def test_the_tally_is_completed(filled: "Place") -> None:
-    assert filled("db", "tally").stdout == "the tally is complete\n"
-    with filled.driver.engine().begin() as connection:
-        connection.exec_driver_sql("DELETE FROM tally")
-    assert json.loads(filled("db", "tally", "--json").stdout) == {"added": 8}, "five events, two delivered, one dead"
-    assert filled("db", "tally").stdout == "the tally is complete\n"

@@ -46,7 +46,6 @@ def in_terminal(place: "Place", *arguments: str) -> str:
     ("arguments", "line"),
     [
         (("db", "migrate"), "bringing the store to revision"),
-        (("db", "tally"), "counting all events and deliveries"),
         (("db", "check"), "reading the whole store"),
     ],
 )

@@ -26,9 +26,10 @@ from bridge.store.retention import prune_events
 from bridge.store.schema import attempts, deliveries, events, metadata, tally
 from bridge.store.sql import SqlStore
 from bridge.store.sqlite import SqliteDriver
-from bridge.store.tally import TallyKey, ended_keys, event_key, missing_counts
+from bridge.store.tally import TallyKey, ended_keys, event_key
 from connectors.base import Blame, Delivered, Outcome, Reason, Rejected, Retry
 from tests.building import NOW, SCHEDULE, event
+from tests.counted_tally import missing_counts
 
 pytestmark = pytest.mark.each_engine
 

@@ -7,22 +7,20 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete
 
 from bridge.delivery import retry
 from bridge.event import EventState
-from bridge.operations.store_access import OpenStore
-from bridge.operations.tally import PERIODS, TallyTotals, complete_tally, period_totals, read_history
+from bridge.operations.tally import PERIODS, TallyTotals, period_totals, read_history
 from bridge.store import commands
 from bridge.store.driver import Driver
 from bridge.store.interface import NewDelivery, RoutedEvent
 from bridge.store.retention import prune_events
-from bridge.store.schema import tally
 from bridge.store.sql import SqlStore
 from bridge.store.tally import SPEED_BANDS, SPEED_BOUNDS, bucket_of
 from bridge.store.transaction import transaction
 from connectors.base import Delivered, Outcome, Reason, Rejected
 from tests.building import NOW, SCHEDULE, event, routed
+from tests.counted_tally import missing_counts
 
 DAY = 86_400.0
 
@@ -78,28 +76,15 @@ async def test_numbers_of_the_past_outlive_the_rows(store: SqlStore, driver: Dri
     last_week = (1, 1, 0, 0, 0, 1, 0, 0, 0)
     thirty_days = (6, 3, 1, 1, 2, 1, 1, 1, 0)
     assert numbers() == [today, nothing, today, last_week, thirty_days, nothing]
-    opened = OpenStore(driver)
-    assert complete_tally(opened) == 0
+    with driver.engine().connect() as connection:
+        assert missing_counts(connection) == {}
     after: int | None = 0
     while after is not None:
         with transaction(driver) as connection:
             after = prune_events(connection, NOW + 90 * DAY, 60.0, 60.0, after).after
     assert numbers() == [today, nothing, today, last_week, thirty_days, nothing]
-    assert complete_tally(opened) == 0
-
-
-@pytest.mark.each_engine
-async def test_a_tally_that_was_lost_is_counted_again(store: SqlStore, driver: Driver) -> None:
-    await store.accept([routed("crm") for _ in range(3)])
-    await settle(store, {1: Delivered("1"), 2: Delivered("2", warning="left out")}, NOW + 7.0)
     with driver.engine().connect() as connection:
-        before = period_totals(connection, NOW, 1)
-    with transaction(driver) as connection:
-        connection.execute(delete(tally).where(tally.c.state != "delivered"))
-    assert complete_tally(OpenStore(driver)) == 4
-    with driver.engine().connect() as connection:
-        assert period_totals(connection, NOW, 1) == before
-    assert complete_tally(OpenStore(driver)) == 0
+        assert missing_counts(connection) == {}
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.sampled_from([0.5, 0.95]))
