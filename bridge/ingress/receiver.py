@@ -12,14 +12,13 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import orjson
 import structlog
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import ERROR
@@ -30,28 +29,21 @@ from bridge.errors import SenderError, StoreUnavailableError
 from bridge.event import EventState, Room, Verified
 from bridge.identity import Identity
 from bridge.ingress.ack import Relay
+from bridge.ingress.body import INLINE_BODY, Reservation, Reserved, arrived_body, read_body
 from bridge.ingress.request_spans import RequestTrace, current_request
 from bridge.ingress.responses import JsonResponse, PresetResponse
 from bridge.ingress.routing import route
-from bridge.ingress.server import BROKEN, Server
+from bridge.ingress.server import Server
 from bridge.ingress.signature import HEADER, SignatureError, SignatureFault
 from bridge.ingress.verification import UnverifiedBody, read_claim, room, verify
 from bridge.log import info_logger
 from bridge.mapping.budget import InlineBudget, InlineOverrun, spending
 from bridge.store.interface import QuarantinedRequest, RoutedEvent
 
-INLINE_BODY = 16 * 1024
-"""Maximum size of a body that is read in the event loop. A larger one is read in a thread, since a hostile one takes
-long."""
 INLINE_COST = 256 * 1024
 """Maximum number of bytes that are hashed in the event loop to refuse a body; more work is done in a thread."""
 SLOW_LIMIT = 64
 """Maximum number of large bodies that wait for that thread; further ones get 503."""
-LARGE_BYTES = 4 * 1024 * 1024
-"""Maximum number of bytes of large bodies in memory, but always one of `server.max_body`: the JSON values of a hostile
-one take 25 times its size. Further ones get 503, if possible before they are read."""
-SMALL_BYTES = 16 * 1024 * 1024
-"""The same limit for small bodies, which large ones do not displace: about ten thousand usual leads."""
 QUARANTINE_LIMIT = 8
 """Maximum number of refused requests of one room of the quarantine that are written at once; further ones are only
 refused."""
@@ -127,7 +119,7 @@ class Receiver:
         self._success = PresetResponse(_SUCCESS)
         self._slow = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._slow_waiting = 0
-        self._reserved = _Reserved()
+        self._reserved = Reserved()
         self._quarantining: Counter[Room] = Counter()
         self._collecting = False
 
@@ -156,14 +148,13 @@ class Receiver:
         if request.method != "POST":
             ready = request.method in {"GET", "HEAD"}
             return JsonResponse(_READY) if ready else self._error(405, "wrong_method", addressed)
-        reservation = _Reservation(self._reserved)
+        reservation = Reservation(self._reserved)
         try:
-            limit = config.server.max_body
             if request.content.is_eof():
                 # The body arrived with the head: there is nothing to wait for.
-                body = _arrived(request, reservation, limit)
+                body = arrived_body(request, config, reservation)
             else:
-                body = await self._read(request, config, reservation)
+                body = await read_body(request, config, reservation)
             return await self._receive(body, request, addressed, config)
         except SenderError as error:
             return self._error(error.status, str(error), addressed)
@@ -178,28 +169,6 @@ class Receiver:
             response = await self.answer(request)
             trace.status = response.status
         return response
-
-    async def _read(self, request: web.BaseRequest, config: Config, reservation: "_Reservation") -> bytes:
-        """Read the body within the bounds of size, memory and time. Raises SenderError with the result's name."""
-        limit = config.server.max_body
-        length = request.content_length or 0
-        if length > limit:
-            raise SenderError("too_large", 413)
-        _check_encoding(request)
-        reservation.take(length, limit)
-        try:
-            if request.headers.get("Expect", "").lower() == "100-continue" and request.version == HttpVersion11:
-                # RFC 9110 section 10.1.1. Not for a body that is refused already, which is then never sent.
-                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                # The answer itself has not begun.
-                request.writer.output_size = 0
-            async with asyncio.timeout(config.server.read_timeout):
-                return await _body(request.content, reservation, limit)
-        except TimeoutError as error:
-            raise SenderError("too_slow", 408) from error
-        except BROKEN as error:
-            # The client closed the connection, or its body does not match its head.
-            raise SenderError("broken_off", 400) from error
 
     async def _receive(
         self, body: bytes, request: web.BaseRequest, addressed: Chatbot | None, config: Config
@@ -335,79 +304,6 @@ class Receiver:
         with contextlib.suppress(OSError, AttributeError):
             # glibc keeps what was freed; other C libraries have no such function (malloc_trim(3)).
             ctypes.CDLL(None).malloc_trim(0)
-
-
-@dataclass(slots=True)
-class _Reserved:
-    """Bytes of the bodies that are being read, verified and stored."""
-
-    small: int = 0
-    large: int = 0
-
-
-class _Reservation:
-    """Bytes that one request may have in memory."""
-
-    __slots__ = ("_reserved", "_size")
-
-    def __init__(self, reserved: _Reserved) -> None:
-        self._reserved = reserved
-        self._size = 0
-
-    def take(self, size: int, largest: int) -> None:
-        """Reserve this number of bytes in all; `largest` is the size of the largest body. Raises SenderError."""
-        if size <= self._size:
-            return
-        self.end()
-        reserved = self._reserved
-        if size <= INLINE_BODY:
-            if reserved.small + size > SMALL_BYTES:
-                raise SenderError("crowded", 503)
-            reserved.small += size
-        else:
-            if reserved.large + size > max(LARGE_BYTES, largest):
-                raise SenderError("crowded", 503)
-            reserved.large += size
-        self._size = size
-
-    def end(self) -> None:
-        """Release the bytes."""
-        if self._size <= INLINE_BODY:
-            self._reserved.small -= self._size
-        else:
-            self._reserved.large -= self._size
-        self._size = 0
-
-
-def _arrived(request: web.BaseRequest, reservation: _Reservation, limit: int) -> bytes:
-    """Return a body that arrived with its head. Raises SenderError."""
-    try:
-        body = request.content.read_nowait()
-    except BROKEN as error:
-        raise SenderError("broken_off", 400) from error
-    if len(body) > limit:
-        raise SenderError("too_large", 413)
-    _check_encoding(request)
-    reservation.take(len(body), limit)
-    return body
-
-
-def _check_encoding(request: web.BaseRequest) -> None:
-    """Refuse a compressed body: the signature over one is not defined."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise SenderError("encoded", 415)
-
-
-async def _body(content: StreamReader, reservation: _Reservation, limit: int) -> bytes:
-    """Return a body as it arrives. Raises SenderError."""
-    parts, size = [], 0
-    while part := await content.readany():
-        size += len(part)
-        if size > limit:
-            raise SenderError("too_large", 413)
-        reservation.take(size, limit)
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _text(header: Sequence[str]) -> str:
