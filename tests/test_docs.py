@@ -350,6 +350,19 @@ def test_files_that_a_page_names_are_there(page: Path) -> None:
     assert sorted(each for each in named if not (ROOT / each).exists()) == []
 
 
+def test_pages_that_the_code_names_are_there() -> None:
+    folders = (ROOT / name for name in ("bridge", "connectors", "deploy", "tests", ".github"))
+    files = [ROOT / "Makefile", ROOT / "Dockerfile", *(path for folder in folders for path in folder.rglob("*"))]
+    texts = [
+        path.read_text("utf-8", "replace")
+        for path in files
+        if path.suffix in {".py", ".yml", ".yaml", ".service"} or path.parent == ROOT
+    ]
+    named = {each for text in texts for each in re.findall(r"(?<![\w/])docs/[\w/-]+\.md", text)}
+    assert len(named) > 5
+    assert sorted(each for each in named if not (ROOT / each).exists()) == []
+
+
 def test_every_module_has_a_place_in_the_architecture() -> None:
     places = re.findall(r"`(bridge/[\w./]+)`", ARCHITECTURE)
     folders = tuple(place for place in places if place.endswith("/"))
