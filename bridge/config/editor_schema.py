@@ -5,10 +5,11 @@ check variables, names in other files, or expressions; `leadbridge check` does.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
 
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from bridge.config.merge import NAME_PATTERN
 from bridge.config.presets import KINDS
@@ -150,10 +151,6 @@ def _value(part: Parameter) -> JsonSchema:
     return described if part.default in (REQUIRED, None) else {**described, "default": part.default}
 
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-_IGNORED_KEYS: Final = frozenset({"title", "format", "writeOnly"})
 _TEXT_FORMS: Final = {
     "integer": r"^-?\d+$|\$\{",
     "number": r"^-?\d+(\.\d+)?$|\$\{",
@@ -162,6 +159,69 @@ _TEXT_FORMS: Final = {
 """Pattern of the texts that stand for a value of another type, in quotes or from a variable."""
 _REFERENCE: Final = re.compile(r"#/\$defs/(\w+)")
 _VARIABLE: Final[JsonSchema] = {"type": "string", "pattern": r"\$\{"}
+_TEXT: Final[JsonSchema] = {"type": "string"}
+
+
+class EditorSchema(GenerateJsonSchema):
+    """Schema of the models, without the parts that editors ignore, and with every accepted form of a value."""
+
+    def generate_inner(self, schema: Any) -> JsonSchema:
+        """Return the schema of a value with all of its accepted forms."""
+        made = super().generate_inner(schema)
+        made = {key: value for key, value in made.items() if key not in {"title", "format", "writeOnly"}}
+        if "anyOf" not in made:
+            return _with_text_forms(made)
+        choices: list[JsonSchema] = []
+        for each in made["anyOf"]:
+            choices += [inner for inner in _choices(_with_text_forms(each)) if inner not in choices]
+        return {**made, "anyOf": choices}
+
+    def model_schema(self, schema: Any) -> JsonSchema:
+        """Leave the title out."""
+        return {key: value for key, value in super().model_schema(schema).items() if key != "title"}
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - a hook of pydantic
+        """Give no field a title, because its name is shown anyway."""
+        return False
+
+    def nullable_schema(self, schema: Any) -> JsonSchema:
+        """Leave `null` out: a key without a value is removed instead."""
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> JsonSchema:
+        """Leave out the default of a key without a value."""
+        made = super().default_schema(schema)
+        return {key: value for key, value in made.items() if key != "default" or value is not None}
+
+    def get_union_of_schemas(self, schemas: list[JsonSchema]) -> JsonSchema:
+        """Return one list of choices; free text includes the other texts."""
+        choices = [inner for each in schemas for inner in _choices(each)]
+        if _TEXT in choices:
+            choices = [each for each in choices if each == _TEXT or each.get("type") != "string"]
+        return super().get_union_of_schemas(choices)
+
+
+def _choices(schema: JsonSchema) -> list[JsonSchema]:
+    return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
+
+
+def _with_text_forms(schema: JsonSchema) -> JsonSchema:
+    """Allow a variable in place of a value that is no free text, and quotes around a number."""
+    kind = schema.get("type")
+    written = _TEXT_FORMS.get(kind) if isinstance(kind, str) else None
+    is_bound = kind == "string" and bool({"pattern", "enum", "const"} & schema.keys())
+    if written is None and (not is_bound or str(schema.get("pattern", "")).endswith(_VARIABLE["pattern"])):
+        return schema
+    outside = {"description", "default", "examples"}
+    about = {key: value for key, value in schema.items() if key in outside}
+    strict = {key: value for key, value in schema.items() if key not in outside}
+    return {**about, "anyOf": [strict, {"type": "string", "pattern": written} if written else _VARIABLE]}
+
+
+def _generate(models: Sequence[type[BaseModel]]) -> tuple[Any, Any]:
+    return models_json_schema(
+        [(model, "validation") for model in models], ref_template="#/$defs/{model}", schema_generator=EditorSchema
+    )
 
 
 def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[str, Transform] = BUILTIN) -> JsonSchema:
@@ -174,9 +234,9 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     settings = {name: kind.destination_settings for name, kind in connectors.items()}
     route_settings = {name: kind.route_settings for name, kind in connectors.items()}
     models: list[type[BaseModel]] = list(dict.fromkeys([ConfigPart, *settings.values(), *route_settings.values()]))
-    generated = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
+    generated = _generate(models)
     names = {model: reference["$ref"].rpartition("/")[2] for (model, _), reference in generated[0].items()}
-    definitions = {name: _editor_form(each) for name, each in generated[1]["$defs"].items()}
+    definitions: dict[str, JsonSchema] = dict(generated[1]["$defs"])
     definitions |= field_definitions(definitions["FieldForm"], transforms)
     top = definitions.pop(names[ConfigPart])
     by_connector = {name: definitions[names[model]] for name, model in settings.items()}
@@ -202,10 +262,10 @@ def json_schema(connectors: Mapping[str, type[Connector]], transforms: Mapping[s
     }
 
 
-def settings_schema(settings: "type[BaseModel]") -> tuple[JsonSchema, Mapping[str, JsonSchema]]:
+def settings_schema(settings: type[BaseModel]) -> tuple[JsonSchema, Mapping[str, JsonSchema]]:
     """Return the schema of a connector's settings for a destination or a route, and the definitions that it uses."""
-    generated = models_json_schema([(settings, "validation")], ref_template="#/$defs/{model}")
-    definitions = {name: _editor_form(each) for name, each in generated[1]["$defs"].items()}
+    generated = _generate([settings])
+    definitions: Mapping[str, JsonSchema] = generated[1]["$defs"]
     return definitions[generated[0][settings, "validation"]["$ref"].rpartition("/")[2]], definitions
 
 
@@ -285,49 +345,3 @@ def _any_of(by_connector: Mapping[str, JsonSchema]) -> JsonSchema:
         if bare not in choices:
             choices.append(bare)
     return {"description": description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}
-
-
-def _editor_form(schema: Any) -> Any:
-    """Return a schema without the parts that editors ignore, extended by other accepted forms of its values."""
-    if isinstance(schema, list):
-        return [_editor_form(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept: JsonSchema = {}
-    for key, value in schema.items():
-        if key == "properties":
-            kept[key] = {name: _editor_form(each) for name, each in value.items()}
-        elif key in {"default", "examples", "enum", "const"}:
-            kept[key] = value
-        elif key not in _IGNORED_KEYS:
-            kept[key] = _editor_form(value)
-    if kept.get("default", "") is None:
-        del kept["default"]
-    return _with_text_forms(_without_null(kept))
-
-
-def _without_null(schema: JsonSchema) -> JsonSchema:
-    """Return the schema without the choice `null`."""
-    choices = [inner for each in schema.get("anyOf", []) for inner in _choices(each) if inner != {"type": "null"}]
-    if {"type": "string"} in choices:  # then the other texts are included
-        choices = [each for each in choices if each == {"type": "string"} or each.get("type") != "string"]
-    if not choices:
-        return schema
-    rest = {key: value for key, value in schema.items() if key != "anyOf"}
-    return {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
-
-
-def _choices(schema: JsonSchema) -> list[JsonSchema]:
-    return list(schema["anyOf"]) if schema.keys() == {"anyOf"} else [schema]
-
-
-def _with_text_forms(schema: JsonSchema) -> JsonSchema:
-    """Allow a variable in place of a value that is no free text, and quotes around a number."""
-    kind = schema.get("type")
-    written = _TEXT_FORMS.get(kind) if isinstance(kind, str) else None
-    if written is None and not (kind == "string" and {"pattern", "enum", "const"} & schema.keys()):
-        return schema
-    outside = {"description", "default", "examples"}
-    about = {key: value for key, value in schema.items() if key in outside}
-    strict = {key: value for key, value in schema.items() if key not in outside}
-    return {**about, "anyOf": [strict, {"type": "string", "pattern": written} if written else _VARIABLE]}
