@@ -21,7 +21,18 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from pydantic import BaseModel, ConfigDict
 
 from connectors.exchange import Exchange, ExchangeItems, ExchangeLog, ExchangeRecorder, exchange_items, exchange_log
-from connectors.record import Blame, Delivered, Outcome, Reason, Record, Rejected, RemoteRecord, Retry, RouteSettings
+from connectors.record import (
+    Blame,
+    Delivered,
+    Outcome,
+    Reason,
+    Record,
+    Rejected,
+    RemoteRecord,
+    Retry,
+    RouteSettings,
+    WrittenRecord,
+)
 
 ResultT = TypeVar("ResultT")
 STAND_IN = "not-set-see-"
@@ -61,6 +72,7 @@ __all__ = [
     "Severity",
     "Vault",
     "VaultError",
+    "WrittenRecord",
     "exchange_items",
     "exchange_log",
     "parse_duration",
@@ -313,6 +325,9 @@ class Connector(ABC):
     may override it. None if there is no such limit, or none is known."""
     conditional_writes: ClassVar[bool] = False
     """True if `deliver` heeds `Record.create_only` and `Record.if_empty`. `check` refuses such fields otherwise."""
+    uses_written: ClassVar[bool] = False
+    """True if `deliver` looks at `Record.written`, because a search of this API finds a new record only some seconds
+    after its creation. The lane reads the store once more for each batch, and leaves it empty otherwise."""
 
     @abstractmethod
     def __init__(self, settings: Any, context: Context) -> None: ...

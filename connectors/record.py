@@ -17,6 +17,16 @@ class RouteSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class WrittenRecord:
+    """What an earlier delivery of a contact has left at a destination."""
+
+    remote_id: str | None
+    """Record ID at the destination (`Delivered.remote_id`)."""
+    memo: Mapping[str, str] = field(default_factory=dict)
+    """Memo of its last outcome."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Record:
     """One event under the mapping of one route, to be written by a connector."""
 
@@ -40,6 +50,10 @@ class Record:
     """Names of the fields that are written only if this write creates the record (`write: create`)."""
     if_empty: frozenset[str] = frozenset()
     """Names of the fields that are written only where the destination holds no value (`write: if_empty`)."""
+    written: WrittenRecord | None = None
+    """The last write for the same contact at this destination, for a connector with `uses_written`. Read the record by
+    its id, and take it only if it still has the lead's e-mail or phone: it may have been deleted or changed, the
+    destination may have another account now, and another route writes other objects."""
 
     def __repr__(self) -> str:
         """Return the record's id without any of its values, because a repr ends up in logs."""

@@ -11,6 +11,7 @@ is why connectors write idempotently. A commit of new deliveries wakes the lane 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -26,6 +27,7 @@ from bridge.delivery.rate_limit import Slot
 from bridge.delivery.settlement import settle
 from bridge.errors import LeaseLostError, StoreUnavailableError
 from bridge.store.interface import Delivery, Lease, Pause, Settlement, Store
+from bridge.store.queue import written_records
 from bridge.store.secrets import StoreVault
 from connectors.base import Outcome
 
@@ -199,6 +201,11 @@ class Lane:
         """Turn deliveries into records. Those that cannot be mapped become dead letters, and nothing is sent."""
         for delivery in deliveries:
             self.state.order.note_size(delivery.id, len(delivery.payload))
+        if deliveries and self.destination.connector.uses_written:
+            # The deliveries of a contact are read one at a time, so its earlier outcomes are committed.
+            read = partial(written_records, deliveries=[each.id for each in deliveries])
+            written = await self._store.query(read)
+            deliveries = [each._replace(written=written.get(each.id)) for each in deliveries]
         now = self._clock()
         prepared = await self._preparation.inline(deliveries, now)
         self.state.ready.extend(prepared.ready)

@@ -60,6 +60,7 @@ def build_record(
         is_repeat=delivery.attempts > 0,
         create_only=route.mapping.create_only,
         if_empty=route.mapping.if_empty,
+        written=delivery.written,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from bridge.event import Event, Room
 from bridge.identity import Identity
 from bridge.operations.audit import Entry
-from connectors.base import Reason
+from connectors.base import Reason, WrittenRecord
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -79,6 +79,8 @@ class Delivery(NamedTuple):
     memo: Mapping[str, str]
     verified_by: tuple[str, ...] = ()
     """See `bridge.event.Event`."""
+    written: WrittenRecord | None = None
+    """See `connectors.base.Record`; only for a connector that uses it."""
 
     def __repr__(self) -> str:
         """Return the id and the route, without a value of the event."""

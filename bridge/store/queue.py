@@ -7,14 +7,17 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import orjson
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, literal_column, or_, select
 
 from bridge.errors import LeaseLostError
 from bridge.store.encryption import DamagedError, KeyRing, keys_of
 from bridge.store.interface import Attempt, Delivery, DeliveryState, Lease, NewDelivery, RoutedEvent, Settlement
 from bridge.store.postgres_queue import PostgresQueueWriter
+from bridge.store.schema import deliveries as queue
+from bridge.store.schema import events
 from bridge.store.sqlite_queue import SqliteQueueWriter
 from bridge.store.tally import bucket_of, day_of
+from connectors.base import WrittenRecord
 
 log = structlog.get_logger()
 
@@ -95,6 +98,44 @@ def delivery_of(keys: KeyRing, row: Sequence[Any]) -> Delivery:
         memo=orjson.loads(memo) if memo else {},
         verified_by=tuple(verified_by.split()),
     )
+
+
+def written_records(connection: Connection, deliveries: Sequence[int]) -> dict[int, WrittenRecord]:
+    """Read what the last settled delivery of the same contact to the same destination has left there, by delivery.
+
+    A dead letter counts too: it may have created the person before its lead was refused.
+    """
+    earlier, latest = queue.alias("earlier"), queue.alias("latest")
+    last = (
+        select(latest.c.id)
+        .where(
+            latest.c.contact == queue.c.contact,
+            # A literal, so that the engine can use the partial index.
+            latest.c.state != literal_column("'pending'"),
+            latest.c.destination == queue.c.destination,
+            or_(latest.c.remote_id.is_not(None), latest.c.memo.is_not(None)),
+        )
+        .order_by(latest.c.event_seq.desc(), latest.c.id.desc())
+        .limit(1)
+        .correlate(queue)
+        .scalar_subquery()
+    )
+    query = (
+        select(queue.c.id, events.c.id.label("event_id"), earlier.c.route, earlier.c.remote_id, earlier.c.memo)
+        .select_from(queue.join(earlier, earlier.c.id == last).join(events, events.c.seq == earlier.c.event_seq))
+        .where(queue.c.id.in_(deliveries))
+    )
+    keys, found = keys_of(connection), dict[int, WrittenRecord]()
+    for row in connection.execute(query):
+        try:
+            remote_id = keys.open_text(row.remote_id, "deliveries.remote_id", row.event_id, row.route)
+            memo = keys.open_text(row.memo, "deliveries.memo", row.event_id, row.route)
+        except DamagedError as error:
+            # The connector searches then, as for a new contact.
+            log.error("row_damaged", delivery=row.id, error=str(error))  # noqa: TRY400 - the traceback tells nothing
+            continue
+        found[row.id] = WrittenRecord(remote_id, orjson.loads(memo) if memo else {})
+    return found
 
 
 def _queue_writer(connection: Connection) -> _QueueWriter:

@@ -40,12 +40,13 @@ from connectors.gohighlevel.requests import KEYS, OWNER, TAGS
 from connectors.gohighlevel.settings import GoHighLevelRoute, GoHighLevelSettings
 from connectors.http_client.json_api import JsonApi, Reply
 from connectors.http_client.masking import MASK
-from connectors.phone_numbers import e164_notation
+from connectors.phone_numbers import e164_notation, is_same_phone
 from connectors.record import is_other_person
 
 _CONTACT = "(the contact)"
 """Id in a preview."""
 _MEMO = ("note", "meeting", "task")
+_ABSENT = (400, 404, 410, 422)  # answers to an id that does not exist; which of them is not documented
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -116,9 +117,13 @@ class GoHighLevelContacts:
     ) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None] | Retry | Rejected:
         """Return the existing contact of a record, and another person's contact that has its phone, as far as they are.
 
-        A phone is searched in E.164, the form that the API documents, and as the lead has it.
+        A phone is searched in E.164, the form that the API documents, and as the lead has it. Whether the search finds
+        a new contact at once is not documented, so that of the contact's last delivery is read first.
         """
         email, phone = (str(record.fields.get(key) or "") for key in KEYS)
+        written = await self._written(record, email, phone)
+        if written is not None:
+            return written if isinstance(written, Retry | Rejected) else (written, None)
         wanted = [("email", email)] if email else []
         wanted += [("number", notation) for notation in (e164_notation(phone), phone) if notation]
         other = None
@@ -137,6 +142,24 @@ class GoHighLevelContacts:
             elif "contact" not in (reply.document if isinstance(reply.document, dict) else {}):
                 return self._api.unclear(reply.status, "does not say whether the contact exists")
         return None, other
+
+    async def _written(self, record: Record, email: str, phone: str) -> Mapping[str, Any] | Retry | Rejected | None:
+        """Return the contact of the last delivery, None if it is gone or no longer has the lead's e-mail or phone."""
+        contact = record.written.remote_id if record.written else None
+        if not contact or not contact.isalnum():
+            return None
+        reply = await self._api.call("GET", self._contacts / contact)
+        if reply.status in _ABSENT:
+            return None
+        if not isinstance(reply, Reply):
+            return reply
+        held = reply.get("contact")
+        if not isinstance(held, dict) or not held.get("id"):
+            return None
+        emails = [str(each).strip().casefold() for each in answers.emails_of(held) if each]
+        if email and emails:
+            return held if email.strip().casefold() in emails else None
+        return held if is_same_phone(phone, str(held.get("phone") or "")) else None
 
     async def _send(
         self, fields: Mapping[str, Any], held: Mapping[str, Any] | None, *, is_creation: bool
@@ -178,6 +201,7 @@ class GoHighLevelConnector(Connector):
     destination_settings = GoHighLevelSettings
     route_settings = GoHighLevelRoute
     conditional_writes = True
+    uses_written = True
 
     def __init__(self, settings: GoHighLevelSettings, context: Context) -> None:
         self._client = GoHighLevelClient(settings, context)

@@ -86,6 +86,7 @@ class HubSpotConnector(Connector):
     route_settings = HubSpotRoute
     max_batch = 100
     conditional_writes = True
+    uses_written = True
     rate_limit = (100, 10.0)  # of the smallest plans (HubSpot's usage guidelines); larger ones have up to 250
 
     def __init__(self, settings: HubSpotSettings, context: Context) -> None:

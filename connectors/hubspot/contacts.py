@@ -9,6 +9,7 @@ from connectors.base import Blame, Reason, Rejected, Retry, exchange_items
 from connectors.http_client.answer import Answer, Failure
 from connectors.hubspot.answers import (
     RECORD_ID,
+    HeldRecord,
     Stored,
     is_success,
     is_unwritten,
@@ -22,6 +23,7 @@ from connectors.hubspot.client import HubSpotClient
 from connectors.hubspot.errors import HubSpotProblem, RefusalHistory, problem_in_answer, record_outcome
 from connectors.hubspot.held_values import HeldValues, Refusal
 from connectors.hubspot.requests import ALONE, EMAIL, PHONE, UNCLEAR, HubSpotRequest, Lead, sent_items
+from connectors.phone_numbers import is_same_phone
 
 _SEARCH_LAG = 15.0  # seconds after which search is assumed to find a new record
 _MOST_RECENT = 1000
@@ -44,10 +46,11 @@ class Contacts:
     A crash or a lost answer leaves the outcome unknown; the same upserts are repeated and do no harm. A contact without
     a key is searched by its phone first, and created if the search does not find it; so is a contact whose e-mail is
     refused, if it has a phone. Search lags some seconds behind writes, so this process remembers the contacts that it
-    has just created. If a creation may have happened although its answer failed or was cancelled, the same phone is not
-    searched before the lag is over. The outcome's memo holds the time of that creation, and this process remembers it
-    too. Two contacts may result if the process is killed in between and another one starts within these seconds, or if
-    the answer to a contact with neither key nor phone is lost.
+    has just created, and the contact of the last delivery is read by its id first. If a creation may have happened
+    although its answer failed or was cancelled, the same phone is not searched before the lag is over. The outcome's
+    memo holds the time of that creation, and this process remembers it too. Two contacts may result if the process is
+    killed in between and another one starts within these seconds, or if the answer to a contact with neither key nor
+    phone is lost.
 
     Args:
         client: Sends the requests.
@@ -210,6 +213,9 @@ class Contacts:
         known = lead.record.memo.get("contact") or self._recent.get(phone)
         if known or not phone:
             return known
+        written = await self._written(lead, phone)
+        if written is not None:
+            return written
         if wait := self._to_wait(lead, phone):
             detail = "it may have been created already, and HubSpot's search does not find new records yet"
             return Retry(Reason.CONFLICT, detail, Blame.RECORD, wait)
@@ -222,6 +228,15 @@ class Contacts:
         if not is_success(answer):
             return self._refusals.outcome(answer, problem_in_answer(answer, self._client.secrets), [lead.record.id])
         return read_search_result(answer)
+
+    async def _written(self, lead: Lead, phone: str) -> str | Refusal | None:
+        """Return the id of the last delivery's contact, if it is one that the search for the phone may find."""
+        contact = lead.record.written.memo.get("contact") if lead.record.written else None
+        held = await self._held.one(lead, contact, [EMAIL, PHONE]) if contact else None
+        if not isinstance(held, HeldRecord):
+            return held
+        is_other = EMAIL in lead.dropped and EMAIL in held.values
+        return None if is_other or not is_same_phone(phone, held.values.get(PHONE, "")) else held.id
 
     def _to_wait(self, lead: Lead, phone: str) -> float:
         """Return the seconds until search finds a contact whose creation was not answered."""

@@ -74,11 +74,17 @@ class HeldValues:
         """Return a lead as it may be written to the record with an id, or a value of `by`; None if that is missing."""
         if not lead.is_conditional:
             return lead
-        wanted = sorted(lead.create_only | lead.if_empty)
+        held = await self.one(lead, found, sorted(lead.create_only | lead.if_empty), by)
+        return lead.beside(held.values) if isinstance(held, HeldRecord) else held
+
+    async def one(
+        self, lead: Lead, found: str, wanted: Sequence[str], by: str | None = None
+    ) -> HeldRecord | Refusal | None:
+        """Return properties of the record with an id, or a value of `by`, for a lead; None if it is missing."""
         held = await self._read(self._client.requests.find(lead.route.object, by, [found], wanted), [lead])
         if not isinstance(held, list):
             return held
-        return lead.beside(held[0].values) if held else None
+        return held[0] if held else None
 
     async def _read(self, request: HubSpotRequest, leads: Sequence[Lead]) -> list[HeldRecord] | Refusal:
         answer = await self._client.send(request)

@@ -1,6 +1,6 @@
 """Answers of Pipedrive's API to persons, leads, deals and activities. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.http_client.json_api import Reply
@@ -34,6 +34,11 @@ def person_in(reply: Reply) -> Mapping[str, Any]:
     if not isinstance(person, dict) or person.get("id") is None:
         raise UnreadableError("does not show the person")
     return person
+
+
+def is_found(person: Mapping[str, Any], terms: Sequence[tuple[str, str]]) -> bool:
+    """Return True if a person has one of the e-mails or phones that are searched."""
+    return any(holds_value(field, term, person.get(LISTS[field]) or ()) for field, term in terms)
 
 
 def created_id(reply: Reply, *, numeric: bool) -> str:

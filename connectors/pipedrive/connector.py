@@ -68,12 +68,13 @@ class PipedriveConnector(Connector):
     Fields are those of a person: `name`, `email`, `phone`, and the keys of the account's own fields. Pipedrive has no
     upsert, so everything is looked for before it is created: a person by e-mail, else by phone; a lead by the id of the
     delivery; an open deal by its title; notes and activities by their mark. Ids of what was created are kept in the
-    memo, because a search may find it only seconds later.
+    memo, because a search may find it only seconds later; so the person of the contact's last delivery comes before it.
     """
 
     destination_settings = PipedriveSettings
     route_settings = PipedriveRoute
     conditional_writes = True
+    uses_written = True
     rate_limit = (20, 2.0)
     """Burst of one token in the smallest plan (Pipedrive's documentation, "Rate limiting")."""
 
@@ -178,6 +179,8 @@ class PipedriveConnector(Connector):
         """Return the id of the person, and True if it was created just now."""
         held = await self._known(memo[_PERSON]) if _PERSON in memo else None
         if held is None:
+            held = await self._written(record)
+        if held is None:
             found = await self._find(record)
             held = await self._known(found) if found else None
         if held is None:
@@ -190,6 +193,12 @@ class PipedriveConnector(Connector):
             reply = await self._call("PATCH", self._v2 / "persons" / memo[_PERSON], changes)
             self._read(reply, answers.person_in)
         return memo[_PERSON], False
+
+    async def _written(self, record: Record) -> Mapping[str, Any] | None:
+        """Return the person of the contact's last delivery, if it has what the search would look for."""
+        person = record.written.memo.get(_PERSON, "") if record.written else ""
+        held = await self._known(person) if person.isdecimal() else None
+        return held if held and answers.is_found(held, requests.search_terms(record)) else None
 
     async def _find(self, record: Record) -> str | None:
         for field, term in requests.search_terms(record):

@@ -1,7 +1,8 @@
 """A fake of HighLevel's API 2.0 for contacts, as strict as the real one."""
 
 import hmac
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -36,7 +37,7 @@ class GoHighLevelFake(FakeApi):
     | `GET /contacts/search/duplicate` | 200 `{"contact"}`, null if there is none |
     | `POST /contacts/upsert` | 201 or 200 `{"new", "contact", "traceId"}`; 400, 401, 403, 422 with `message` |
     | `POST /contacts/` | 201 `{"contact"}`; 400 with `meta` for a duplicate; the same errors |
-    | `PUT /contacts/ID` | 200 `{"contact"}`; the same errors |
+    | `GET`, `PUT /contacts/ID` | 200 `{"contact"}`; 404; the same errors |
     | `POST /contacts/ID/tags` | 201 `{"tags"}` |
     | `GET`, `POST /contacts/ID/notes`, `/tasks` | 200 `{"notes"}`, 201 `{"note"}` |
     | `GET /contacts/ID/appointments`, `POST /calendars/events/appointments` | 200 `{"events"}`, 200 `{"id"}` |
@@ -50,12 +51,23 @@ class GoHighLevelFake(FakeApi):
         location_id: The only location.
         remaining: Number of calls left for the day.
         allows_duplicates: True if several contacts may have one phone.
+        search_lag: Seconds until a search finds a contact that was created.
+        now: Seconds since the epoch.
     """
 
     def __init__(
-        self, *, token: str, location_id: str, remaining: int = 200_000, allows_duplicates: bool = False
+        self,
+        *,
+        token: str,
+        location_id: str,
+        remaining: int = 200_000,
+        allows_duplicates: bool = False,
+        search_lag: float = 0.0,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
+        super().__init__(now=now)
+        self._search_lag, self._now = search_lag, now
+        self._searchable: dict[str, float] = {}
         self._allows_duplicates = allows_duplicates
         self.contacts: list[dict[str, Any]] = []
         """Contacts in the order of creation."""
@@ -69,7 +81,7 @@ class GoHighLevelFake(FakeApi):
         self.route("/contacts/search/duplicate", self._duplicate)
         self.route("/calendars/events/appointments", self._appointment)
         self.route("/contacts/{id}/{kind:notes|tasks|tags|appointments}", self._of_contact)
-        self.route("/contacts/{id}", self._put)
+        self.route("/contacts/{id}", self._one)
         self.route("/locations/{id}", self._location)
 
     def _upsert(self, request: web.Request, body: bytes) -> Reply:
@@ -93,10 +105,18 @@ class GoHighLevelFake(FakeApi):
             meta = {"contactId": held["id"], "matchingField": matching}
             return Reply(400, {"statusCode": 400, "message": message, "meta": meta})
         made = {name: value for name, value in document.items() if name != "locationId"}
-        self.contacts.append({"id": f"contact{len(self.contacts) + 1}", "email": None, "phone": None, **made})
-        return Reply(201, {"contact": self.contacts[-1]}, self._limits())
+        return Reply(201, {"contact": self._add_contact(made)}, self._limits())
 
-    def _put(self, request: web.Request, body: bytes) -> Reply:
+    def _add_contact(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        made = {"id": f"contact{len(self.contacts) + 1}", "email": None, "phone": None, **fields}
+        self.contacts.append(made)
+        self._searchable[made["id"]] = self._now() + self._search_lag
+        return made
+
+    def _one(self, request: web.Request, body: bytes) -> Reply:
+        if request.method == "GET":
+            self._check(request, "GET")
+            return Reply(200, {"contact": self._contact(request)}, self._limits())
         self._check(request, "PUT")
         document = json_object(body)
         self._validate(document, _FIELDS - {"locationId"})
@@ -110,6 +130,8 @@ class GoHighLevelFake(FakeApi):
         self._check(request, "GET")
         wanted = {"email": request.query.get("email"), "phone": request.query.get("number")}
         found = next((each for name in wanted if (each := self._find(name, wanted)) is not None), None)
+        if found is not None and self._searchable.get(found["id"], 0.0) > self._now():
+            found = None
         return Reply(200, {"contact": found, "traceId": "trace"}, self._limits())
 
     def _of_contact(self, request: web.Request, body: bytes) -> Reply:
@@ -162,8 +184,7 @@ class GoHighLevelFake(FakeApi):
             fields = {**fields, "phone": held.get("phone")}
         created = held is None
         if held is None:
-            held = {"id": f"contact{len(self.contacts) + 1}", "email": None, "phone": None}
-            self.contacts.append(held)
+            held = self._add_contact({})
         held.update(fields)
         self._remaining -= 1
         answer = {"new": created, "contact": {**held, "locationId": self._location_id}, "traceId": "trace"}

@@ -1,6 +1,7 @@
 """A fake of Pipedrive's API: persons, leads, deals, notes and activities of one company."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -35,14 +36,18 @@ class PipedriveFake(FakeApi):
 
     Args:
         token: API token.
+        search_lag: Seconds until a search finds a person that was created.
+        now: Seconds since the epoch.
     """
 
-    def __init__(self, *, token: str) -> None:
-        super().__init__()
+    def __init__(self, *, token: str, search_lag: float = 0.0, now: Callable[[], float] = time.time) -> None:
+        super().__init__(now=now)
         self.persons: list[dict[str, Any]] = []
         self.objects: dict[str, list[dict[str, Any]]] = {name: [] for name in _KNOWN}
         """Leads, deals, notes and activities in the order of creation."""
-        self._token = token
+        self._token, self._now = token, now
+        self._search_lag = search_lag
+        self._searchable: dict[int, float] = {}
         self.route("/api/v2/persons", self._persons)
         self.route("/api/v2/persons/search", self._search)
         self.route("/api/v2/persons/{id}", self._person)
@@ -59,6 +64,7 @@ class PipedriveFake(FakeApi):
             raise _refused("name: Required")
         _check_person(document)
         self.persons.append({"emails": [], "phones": [], "custom_fields": {}, **document, "id": len(self.persons) + 1})
+        self._searchable[len(self.persons)] = self._now() + self._search_lag
         return _done(self.persons[-1], 201)
 
     def _search(self, request: web.Request, _: bytes) -> Reply:
@@ -66,7 +72,8 @@ class PipedriveFake(FakeApi):
         term, field = request.query["term"].lower(), request.query["fields"]
         if request.query.get("exact_match") != "true" or field not in ("email", "phone"):
             raise _refused("fields: Invalid option")
-        found = [each for each in self.persons if term in [str(entry["value"]).lower() for entry in each[f"{field}s"]]]
+        seen = [each for each in self.persons if self._searchable.get(each["id"], 0.0) <= self._now()]
+        found = [each for each in seen if term in [str(entry["value"]).lower() for entry in each[f"{field}s"]]]
         items = [
             {"id": each["id"], "name": each["name"], f"{field}s": [entry["value"] for entry in each[f"{field}s"]]}
             for each in found

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from connectors.base import Blame, Delivered, Retry
+from connectors.base import Blame, Delivered, Retry, WrittenRecord
 from connectors.testing.faults import Fault
 from connectors.testing.subject import Subject
 from connectors.testing.trial import FakeT, Run, claim
@@ -139,6 +139,23 @@ class WriteClauses(Subject[FakeT]):
         if isinstance(first, Delivered) and isinstance(second, Delivered):
             is_new = second.remote_id != first.remote_id
             claim(is_new or second.warning, "a lead that gets no record of its own needs a warning")
+
+    async def test_what_an_earlier_delivery_wrote_is_taken_only_if_it_is_the_same_person(self) -> None:
+        """`Record.written` may lead to a record that is gone, or to one of somebody else: the lead arrives anyway."""
+        if not self.connector.uses_written:
+            pytest.skip("the connector does not use `Record.written`")
+        wanted, _ = await self.clean(0, 1)
+        async with self.running() as run:
+            first = await run.one(self.record(0))
+            claim(isinstance(first, Delivered), f"a good lead must be delivered, it gave {first!r}")
+            other = WrittenRecord(first.remote_id if isinstance(first, Delivered) else None, first.memo)
+            second = await run.one(self.record(1, written=other))
+        self.check_arrival(run, wanted, second, "`written` was another person's")
+        wanted, _ = await self.clean(0)
+        async with self.running() as run:
+            gone = WrittenRecord("987654321", dict.fromkeys(first.memo, "987654321"))
+            again = await run.one(self.record(0, written=gone))
+        self.check_arrival(run, wanted, again, "the record in `written` was deleted")
 
     async def test_a_field_that_is_not_always_written_is_kept(self) -> None:
         """`Record.create_only` and `Record.if_empty` keep what the API holds, and are written to a new record."""

@@ -1,6 +1,7 @@
 """A fake of Zoho CRM's API: tokens, upserts with a verdict for each record, and the fields of the module Leads."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,6 +39,7 @@ class ZohoFake(FakeApi):
     | `POST /oauth/v2/token` | 200 with a token, or 200 `{"error"}` |
     | `POST /crm/v8/Leads/upsert` | 200, 207 or 400 with `data`, in the order of the request; 401 `INVALID_TOKEN` |
     | `PUT /crm/v8/Leads` | the same |
+    | `GET /crm/v8/Leads?ids=…&fields=…` | 200 with `data`, or 204 |
     | `POST /crm/v8/Notes`, `Events`, `Tasks` | the same |
     | `GET /crm/v8/Leads/ID/Notes`, `Events`, `Tasks` | 200 with `data`, or 204 |
     | `POST /crm/v8/coql` | 200 with `data`, or 204; understands `FIELD in (…) or FIELD in (…)` only |
@@ -49,10 +51,21 @@ class ZohoFake(FakeApi):
     Args:
         client: Client id, client secret and refresh token.
         users: Ids of the active users, by e-mail.
+        search_lag: Seconds until a COQL query finds a lead that was created.
+        now: Seconds since the epoch.
     """
 
-    def __init__(self, *, client: tuple[str, str, str], users: Mapping[str, str] | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        *,
+        client: tuple[str, str, str],
+        users: Mapping[str, str] | None = None,
+        search_lag: float = 0.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(now=now)
+        self._search_lag, self._now = search_lag, now
+        self._searchable: dict[str, float] = {}
         self.leads: list[dict[str, Any]] = []
         """Leads in the order of creation."""
         self.token_requests = 0
@@ -66,7 +79,7 @@ class ZohoFake(FakeApi):
         self._tokens: set[str] = set()
         self.route("/oauth/v2/token", self._token, faults=self.token_faults, noted=False)
         self.route("/crm/v8/Leads/upsert", self._upsert)
-        self.route("/crm/v8/Leads", self._update)
+        self.route("/crm/v8/Leads", self._by_id)
         self.route("/crm/v8/coql", self._query)
         self.route("/crm/v8/Leads/{id}/{kind:Notes|Events|Tasks}", self._related)
         self.route("/crm/v8/{kind:Notes|Events|Tasks}", self._add)
@@ -93,7 +106,12 @@ class ZohoFake(FakeApi):
         keys = json_object(body).get("duplicate_check_fields", [])
         return self._each(body, lambda row: self._write(row, keys))
 
-    def _update(self, request: web.Request, body: bytes) -> Reply:
+    def _by_id(self, request: web.Request, body: bytes) -> Reply:
+        if request.method == "GET":
+            self._check(request, "GET")
+            ids = request.query.get("ids", "").split(",")
+            rows = [each for each in self.leads if each["id"] in ids]
+            return Reply(200, {"data": rows, "info": {}}) if rows else Reply(204, None)
         self._check(request, "PUT")
         return self._each(body, lambda row: self._write(row, ["id"]))
 
@@ -136,9 +154,8 @@ class ZohoFake(FakeApi):
         self._check(request, "POST")
         query = str(json_object(body).get("select_query"))
         wanted = [(name, re.findall("'([^']*)'", values)) for name, values in _CONDITION.findall(query)]
-        rows = [
-            each for each in self.leads if any(str(each.get(name, "")).lower() in values for name, values in wanted)
-        ]
+        seen = [each for each in self.leads if self._searchable.get(each["id"], 0.0) <= self._now()]
+        rows = [each for each in seen if any(str(each.get(name, "")).lower() in values for name, values in wanted)]
         return Reply(200, {"data": rows, "info": {}}) if rows else Reply(204, None)
 
     def _write(self, row: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -153,6 +170,7 @@ class ZohoFake(FakeApi):
         if held is None:
             held = {"id": str(5_725_767_000_000_000 + len(self.leads))}
             self.leads.append(held)
+            self._searchable[held["id"]] = self._now() + self._search_lag
         held.update({name: value for name, value in row.items() if name in _FIELDS or name == "Owner"})
         return {**_verdict("SUCCESS", f"record {action}ed", {"id": held["id"]}), "action": action, "status": "success"}
 

@@ -62,6 +62,7 @@ class ZohoConnector(Connector):
     route_settings = ZohoRoute
     max_batch = requests.MAX_BATCH
     conditional_writes = True
+    uses_written = True
 
     def __init__(self, settings: ZohoSettings, context: Context) -> None:
         self._client = ZohoClient(settings, context)

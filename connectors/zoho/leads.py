@@ -1,6 +1,7 @@
 """The writing of records: reads for fields that are not always written, upserts, updates, and repairs.
 
-COQL may lag behind writes (not documented), so a record that was created seconds ago may count as new.
+COQL may lag behind writes (not documented). So the record of a contact's last delivery is read by its id first, which
+finds it at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from connectors.zoho.answers import is_inserted, refused_field
 from connectors.zoho.client import ZohoClient
 from connectors.zoho.requests import SECONDARY_EMAIL, ZohoRow
 
+_ABSENT = (400, 404)  # answers to ids that the module does not have
 _MOST_VALUES = 50  # values of one `in` (not documented for v8; a smaller number does no harm)
 
 
@@ -28,8 +30,8 @@ class ZohoLeads:
     """Writer of records. `write` may run in parallel.
 
     A hundred records cost one call. If some fields are not always written, the existing records are read first, in two
-    calls, and those that exist are updated by their ids in one more. A record that is refused for one optional field is
-    sent again without it, until no field is left to drop.
+    or three calls, and those that exist are updated by their ids in one more. A record that is refused for one optional
+    field is sent again without it, until no field is left to drop.
     """
 
     def __init__(self, client: ZohoClient) -> None:
@@ -81,17 +83,18 @@ class ZohoLeads:
     async def _reduced(self, rows: Sequence[ZohoRow]) -> list[tuple[ZohoRow, Outcome | None]]:
         """Return the rows as they may be written, and the outcome of those whose record could not be read."""
         conditional = [row for row in rows if row.is_conditional]
-        held: dict[str, Mapping[str, object]] = {}
+        held = await self._written([row for row in conditional if requests.written_id(row)])
+        if not isinstance(held, dict):
+            return [(row, held if row.is_conditional else None) for row in rows]
+        conditional = [row for row in conditional if row.record.id not in held]
         size = _MOST_VALUES // max((len(requests.key_notations(row)) for row in conditional), default=1)
         for start in range(0, len(conditional), size):
             chunk = conditional[start : start + size]
             found = await self._client.rows("POST", self._client.base / "coql", requests.held_query(chunk))
             if not isinstance(found, list):
                 return [(row, found if row.is_conditional else None) for row in rows]
-            by = chunk[0].key[0]
             for row in chunk:
-                values = ((each, str(each.get(name) or "")) for name in (by, SECONDARY_EMAIL) for each in found)
-                match = next((each for each, value in values if requests.is_held(row, value)), None)
+                match = _match(row, found)
                 if match is not None:
                     held[row.record.id] = match
         results: list[tuple[ZohoRow, Outcome | None]] = []
@@ -106,3 +109,24 @@ class ZohoLeads:
                 results.append((row.beside(match) if match is not None else row, None))
             seen |= {match.get("id")} if match is not None else set()
         return results
+
+    async def _written(self, rows: Sequence[ZohoRow]) -> dict[str, Mapping[str, object]] | Retry | Rejected:
+        """Return the records of the contacts' last deliveries that still have the rows' keys, by the rows' records."""
+        if not rows:
+            return {}
+        ids = dict.fromkeys(filter(None, map(requests.written_id, rows)))
+        query = {"ids": ",".join(ids), "fields": ",".join(requests.held_names(rows))}
+        found = await self._client.rows("GET", (self._client.base / rows[0].route.module).with_query(query))
+        if not isinstance(found, list):
+            return {} if found.status in _ABSENT else found
+        matches = {
+            row.record.id: _match(row, [each for each in found if str(each.get("id")) == requests.written_id(row)])
+            for row in rows
+        }
+        return {record_id: match for record_id, match in matches.items() if match is not None}
+
+
+def _match(row: ZohoRow, found: Sequence[Mapping[str, object]]) -> Mapping[str, object] | None:
+    """Return the record that has the key of a row, if there is one."""
+    values = ((each, str(each.get(name) or "")) for name in (row.key[0], SECONDARY_EMAIL) for each in found)
+    return next((each for each, value in values if requests.is_held(row, value)), None)

@@ -113,15 +113,27 @@ def update_document(rows: Sequence[ZohoRow]) -> dict[str, Any]:
     return {"data": [{"id": row.found, **row.fields} for row in rows]} | _triggers(rows[0].route)
 
 
-def held_query(rows: Sequence[ZohoRow]) -> dict[str, str]:
-    """Return the query for the existing records of rows of one group, by at most fifty values."""
+def held_names(rows: Sequence[ZohoRow]) -> list[str]:
+    """Return the fields to read of the existing records of rows of one group."""
     route, by = rows[0].route, rows[0].key[0]
     has_secondary = by == EMAIL and route.module in PERSONS
     conditional = {name for row in rows for name in row.record.create_only | row.record.if_empty if name in row.fields}
-    names = dict.fromkeys(["id", by, *([SECONDARY_EMAIL] if has_secondary else []), *sorted(conditional)])
+    return list(dict.fromkeys(["id", by, *([SECONDARY_EMAIL] if has_secondary else []), *sorted(conditional)]))
+
+
+def written_id(row: ZohoRow) -> str | None:
+    """Return the id of the record that the contact's last delivery wrote; ids of Zoho are numbers."""
+    found = row.record.written.remote_id if row.record.written else None
+    return found if found and found.isdecimal() else None
+
+
+def held_query(rows: Sequence[ZohoRow]) -> dict[str, str]:
+    """Return the query for the existing records of rows of one group, by at most fifty values."""
+    route, by = rows[0].route, rows[0].key[0]
+    names = held_names(rows)
     wanted = dict.fromkeys(notation for row in rows for notation in key_notations(row))
     values = ", ".join("'" + each.replace("\\", "\\\\").replace("'", "\\'") + "'" for each in wanted)
-    where = " or ".join(f"{name} in ({values})" for name in ([by, SECONDARY_EMAIL] if has_secondary else [by]))
+    where = " or ".join(f"{name} in ({values})" for name in (by, SECONDARY_EMAIL) if name in names)
     return {"select_query": f"select {', '.join(names)} from {route.module} where {where} limit 0, 200"}  # noqa: S608
 
 

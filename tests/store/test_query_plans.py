@@ -12,6 +12,7 @@ from bridge.store import audit_log, figures, lane_queries, quarantine, queries, 
 from bridge.store.driver import Driver
 from bridge.store.filter import DeliveryFilter, EventFilter
 from bridge.store.interface import DeliveryState
+from bridge.store.queue import written_records
 from bridge.store.search import find_deliveries, find_events
 
 PENDING = DeliveryState.PENDING
@@ -71,6 +72,7 @@ def plans(engine: Engine, ask: Callable[[Connection], object]) -> list[str]:
             lambda c: find_deliveries(c, DeliveryFilter(destination="crm", state=PENDING)),
             "ix_deliveries_due (destination=?",
         ),
+        (lambda c: written_records(c, [1, 2]), "ix_deliveries_contact (contact=?)"),
         (lambda c: queries.deliveries_of(c, 1), "(event_seq=?)"),
         (lambda c: queries.delivery_details(c, 1), "PRIMARY KEY (delivery_id=?)"),
         (lambda c: lane_queries.all_lanes(c, ["crm"], 1.0), "COVERING INDEX ix_deliveries_due"),

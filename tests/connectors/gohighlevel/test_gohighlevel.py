@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from connectors.base import Blame, Delivered, Outcome, Reason, Record, Rejected, Retry, SettingError, Severity
+from connectors.base import (
+    Blame,
+    Delivered,
+    Outcome,
+    Reason,
+    Record,
+    Rejected,
+    Retry,
+    SettingError,
+    Severity,
+    WrittenRecord,
+)
 from connectors.gohighlevel import GoHighLevelConnector
 from connectors.gohighlevel.answers import quotas
 from connectors.gohighlevel.requests import contact
@@ -306,3 +317,32 @@ async def test_an_appointment_has_the_texts_of_the_route() -> None:
         await deliver(crm, made, route={"appointment": said})
         (created,) = crm.activities["events"]
     assert (created["title"], created["address"]) == ("Demo with David", "Main Street 1")
+
+
+async def test_the_contact_of_the_last_delivery_is_known_before_the_search_finds_it() -> None:
+    """Otherwise the upsert writes fields that are for a new contact only."""
+    async with fake(search_lag=60) as crm:
+        (first,) = await deliver(crm, record({"email": "a@example.com", "firstName": "First"}))
+        assert isinstance(first, Delivered)
+        later = record({"email": "A@example.com", "firstName": "Later"}, "r2")
+        written = WrittenRecord(first.remote_id, first.memo)
+        await deliver(crm, replace(later, create_only=frozenset({"firstName"}), written=written))
+        (kept,) = crm.contacts
+        assert kept["firstName"] == "First"
+        phone = record({"phone": "+34600000000", "firstName": "B"}, "r3")
+        other = replace(phone, written=written)  # an id of somebody else
+        (second,) = await deliver(crm, other)
+    assert isinstance(second, Delivered)
+    assert second.remote_id != first.remote_id
+
+
+async def test_a_contact_that_was_deleted_since_the_last_delivery_is_searched() -> None:
+    async with fake() as crm:
+        (first,) = await deliver(crm, record({"email": "a@example.com"}))
+        assert isinstance(first, Delivered)
+        crm.contacts.clear()
+        crm.contacts.append({"id": "imported", "email": "a@example.com", "phone": None})
+        written = WrittenRecord(first.remote_id, first.memo)
+        (second,) = await deliver(crm, replace(record({"email": "a@example.com"}, "r2"), written=written))
+    assert isinstance(second, Delivered)
+    assert second.remote_id == "imported"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors.base import Blame, Delivered, Reason, Rejected, Retry
+from connectors.base import Blame, Delivered, Reason, Rejected, Retry, WrittenRecord
 from connectors.testing import Fault
 from connectors.testing.hubspot import HubSpotSandbox, Limits, Property, faults
 from tests.connectors.building import NOW, context
@@ -250,6 +250,23 @@ async def test_phones_are_remembered_while_search_lags() -> None:
         second = await target.deliver([replace(record, id="another")])
         await target.close()
         assert ids(first) == ids(second)
+
+
+async def test_after_a_restart_the_contact_of_the_last_delivery_is_known_while_search_lags() -> None:
+    now = NOW
+    async with HubSpotSandbox(search_lag=10, now=lambda: now) as crm:
+        phone = lead(0, Email="", PhoneNumber="+34600000000")
+        (first,) = await deliver(crm, phone)
+        assert isinstance(first, Delivered)
+        written = WrittenRecord(first.remote_id, first.memo)
+        same = replace(phone, id="another", written=written)
+        (second,) = await deliver(crm, with_fields(same, phone="+34 600 00 00 00"))
+        other = replace(lead(1, Email="", PhoneNumber="+34611111111"), written=written)
+        (third,) = await deliver(crm, other)
+        gone = replace(lead(2, Email="", PhoneNumber="+34622222222"), written=WrittenRecord("9", {"contact": "987"}))
+        (fourth,) = await deliver(crm, gone)
+        assert ids([first]) == ids([second])
+        assert len(ids([first, third, fourth])) == len(crm.contacts) == 3
 
 
 async def test_searches_keep_to_their_own_limit() -> None:

@@ -1,10 +1,20 @@
 """Pipedrive: the contract, and what is its own: found people, leads and deals, notes and activities."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from connectors.base import Delivered, MappedField, MappedRoute, Reason, Record, Rejected, SettingError
+from connectors.base import (
+    Delivered,
+    MappedField,
+    MappedRoute,
+    Reason,
+    Record,
+    Rejected,
+    SettingError,
+    WrittenRecord,
+)
 from connectors.pipedrive import PipedriveConnector
 from connectors.pipedrive.settings import PipedriveRoute, PipedriveSettings
 from connectors.testing import Fault
@@ -216,3 +226,45 @@ def test_a_preview_shows_what_follows_the_search() -> None:
     assert '"deal_id": "[deal]"' in note.body
     assert note.why == "a note, because the route has a `remark`"
     assert TOKEN not in str((person, deal, note))
+
+
+async def twice(fake: PipedriveFake, first: Record, second: Record, between: Any = None) -> list[Any]:
+    """Deliver two records of one contact, the second with what the first left there."""
+    target = made(fake)
+    (before,) = await target.deliver([first])
+    if between:
+        between(fake.persons)
+    assert isinstance(before, Delivered)
+    written = WrittenRecord(before.remote_id, before.memo)
+    (after,) = await target.deliver([replace(second, written=written)])
+    await target.close()
+    return [before, after]
+
+
+PHONE = {"name": "D", "phone": "+34600000000"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "persons"),
+    [
+        (None, {"name": "D", "email": "david@EXAMPLE.com"}, 1),
+        (PHONE, {"name": "D", "phone": "600 00 00 00"}, 1),
+        (PHONE, {"name": "D", "phone": "+34 600 00 00 00"}, 1),
+        (PHONE, {"name": "E", "phone": "+34600000000", "email": "e@example.com"}, 2),
+        ({**PHONE, "email": "d@example.com"}, {"name": "E", "email": "e@example.com"}, 2),
+    ],
+)
+async def test_the_person_of_the_last_delivery_is_known_before_the_search_finds_it(
+    first: dict[str, Any] | None, second: dict[str, Any], persons: int
+) -> None:
+    async with PipedriveFake(token=TOKEN, search_lag=60) as fake:
+        await twice(fake, record(first, object="deal"), record(second, "r2", object="deal"))
+    assert len(fake.persons) == persons
+
+
+@pytest.mark.parametrize("between", [list.clear, lambda persons: persons[0].update(is_deleted=True)])
+async def test_a_person_that_was_deleted_meanwhile_is_searched_and_created(between: Any) -> None:
+    async with PipedriveFake(token=TOKEN) as fake:
+        _, outcome = await twice(fake, record(), record(record_id="r2"), between)
+    assert isinstance(outcome, Delivered)
+    assert len([each for each in fake.persons if not each.get("is_deleted")]) == 1

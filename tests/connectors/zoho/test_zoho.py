@@ -20,6 +20,7 @@ from connectors.base import (
     Retry,
     SettingError,
     Severity,
+    WrittenRecord,
 )
 from connectors.testing import Fault
 from connectors.testing.batch_clauses import BatchClauses
@@ -398,3 +399,31 @@ async def test_check_online_finds_a_wrong_owner() -> None:
     assert [(each.severity, each.route, each.setting) for each in found] == [
         (Severity.ERROR, 0, ("follow_up", "owner", "value"))
     ]
+
+
+async def test_the_record_of_the_last_delivery_is_known_before_a_query_finds_it() -> None:
+    """Otherwise the upsert writes fields that are for a new record only."""
+    async with ZohoFake(client=CLIENT, search_lag=60) as crm:
+        first = await both(crm, [lead(0, Lead_Status="First"), lead(1, Lead_Status="First")])
+        ids = [each.remote_id for each in first if isinstance(each, Delivered)]
+        later = [
+            replace(lead(number, Lead_Status="Later"), id=f"later{number}", create_only=frozenset({"Lead_Status"}))
+            for number in range(4)
+        ]
+        written = [*ids, ids[0], "987654321"]  # the third is another person's, the fourth is gone
+        found = await both(
+            crm, [replace(each, written=WrittenRecord(one)) for each, one in zip(later, written, strict=True)]
+        )
+    assert all(isinstance(each, Delivered) for each in found)
+    assert [each["Lead_Status"] for each in crm.leads] == ["First", "First", "Later", "Later"]
+
+
+async def test_ids_that_the_module_refuses_leave_the_query() -> None:
+    async with ZohoFake(client=CLIENT) as crm:
+        await both(crm, [lead(Lead_Status="First")])
+        body = b'{"code": "INVALID_DATA", "status": "error", "message": "invalid id", "details": {}}'
+        crm.faults.next(Fault.answers(400, JSON, body), on="ids=")
+        later = replace(lead(Lead_Status="Later"), id="later", create_only=frozenset({"Lead_Status"}))
+        (found,) = await both(crm, [replace(later, written=WrittenRecord("987654321"))])
+    assert isinstance(found, Delivered)
+    assert [each["Lead_Status"] for each in crm.leads] == ["First"]
