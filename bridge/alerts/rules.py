@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bridge.alerts.notifier import GROWN, Condition, ConditionKey
-from bridge.event import Room, timestamp
+from bridge.event import timestamp
 from bridge.ingress.signature import SignatureFault
+from bridge.operations.acknowledgement import ProblemList
+from bridge.operations.problems import Problem, ProblemKind
+from bridge.store.figures import NEWEST
 from bridge.store.interface import Pause
-from bridge.store.statistics import COUNT_LIMIT, AlertStatistics, Backlog, DeadLetters, WarnedDeliveries
 from connectors.base import Quota, Reason
 
 REFUSALS_LIMIT = 5
@@ -49,6 +51,7 @@ class Rule(StrEnum):
     WARNED = "warned"
 
 
+_OF_ALL = {ProblemKind.UNRECOGNISED, ProblemKind.QUARANTINE, ProblemKind.WARNED}
 _OF_THE_STORE = {Rule.DEAD, Rule.UNRECOGNISED, Rule.KEYS, Rule.OLDEST, Rule.WARNED}
 _OF_DESTINATIONS = {Rule.DEAD, Rule.OLDEST, Rule.PAUSED, Rule.QUOTA}
 
@@ -96,8 +99,8 @@ class SpoolState:
 class BridgeState:
     """State of a bridge at a moment."""
 
-    stored: AlertStatistics | None
-    """None if the store could not be read."""
+    stored: ProblemList | None
+    """Problems of the store; None if it could not be read."""
     store_commits: bool
     pauses: Mapping[str, Pause]
     """Pauses of the lanes that this process works, by destination."""
@@ -105,8 +108,6 @@ class BridgeState:
     """Quotas of the destinations whose lanes this process works, by destination."""
     refusals: Sequence[tuple[str, str]] = ()
     """Chatbot and fault of each request that was refused within the last `REFUSALS_SECONDS`."""
-    keys: Mapping[str, bytes] = field(default_factory=dict)
-    """Fingerprints of the signing keys in the configuration, by chatbot."""
     faults: Sequence[str] = ()
     """Names of the files of the configuration that have errors."""
     failing: frozenset[str] = frozenset()
@@ -125,25 +126,35 @@ class BridgeState:
     """True if this process reports conditions that belong to no destination."""
 
 
-def find_conditions(state: BridgeState, now: float, oldest: float) -> list[Condition]:
-    """Return the current conditions; `oldest` is the number of seconds that a lead may wait."""
+def find_conditions(state: BridgeState, now: float) -> list[Condition]:
+    """Return the current conditions."""
     found = [*_bridge(state), *_lanes(state, now), *_quotas(state, now), *_refused(state.refusals)]
-    if state.stored:
-        found += _dead(state.stored.dead)
-        found += _unrecognised(state.stored)
-        found += _warned(state.stored.warned)
-        found += _unproved(state.stored, state.keys)
-        found += (_old(each, now) for each in state.stored.backlogs if now - each.oldest_at > oldest)
-    return found
+    return found + (_stored(state.stored.open, state, now) if state.stored else [])
+
+
+def _stored(problems: Sequence[Problem], state: BridgeState, now: float) -> list[Condition]:
+    """Return the conditions of the problems that the store shows and this process reports."""
+    of_kind: dict[str, list[Problem]] = {}
+    for each in problems:
+        if state.whole if each.kind in _OF_ALL else each.destination in state.here:
+            of_kind.setdefault(each.kind, []).append(each)
+    found = [*_dead(of_kind.get(ProblemKind.DEAD, ())), *_warned(of_kind.get(ProblemKind.WARNED, ()))]
+    found += map(_unrecognised, of_kind.get(ProblemKind.UNRECOGNISED, ()))
+    for each in of_kind.get(ProblemKind.QUARANTINE, ()):
+        found += _unproved(each) if each.is_unproved else ()
+    return found + [_old(each, now) for each in of_kind.get(ProblemKind.WAITING, ())]
 
 
 def unobserved_keys(known: Sequence[ConditionKey], state: BridgeState, now: float) -> frozenset[ConditionKey]:
     """Return the known conditions whose presence could not be observed."""
     observed = {(name, quota.name) for name, quotas in state.quotas.items() for quota in quotas if quota.until > now}
+    acknowledged = [problem for problem, _ in state.stored.acknowledged] if state.stored else []
+    quiet = {each.key for each in _stored(acknowledged, state, now)}
     return frozenset(
         key
         for key in known
-        if (key.rule in _OF_THE_STORE and state.stored is None)
+        if key in quiet
+        or (key.rule in _OF_THE_STORE and state.stored is None)
         or (key.rule == Rule.QUOTA and tuple(key.name.split(" ", 1)) not in observed)
     )
 
@@ -201,37 +212,29 @@ def _spool(spooled: SpoolState) -> Condition:
     return Condition(ConditionKey(Rule.SPOOL), "the spool is in use", detail, size=grown, patience=_STORE_PATIENCE)
 
 
-def _dead(dead: Sequence[DeadLetters]) -> Iterator[Condition]:
-    for name in dict.fromkeys(each.destination for each in dead):
-        of_it = sorted((each for each in dead if each.destination == name), key=lambda each: -each.count)
+def _dead(problems: Sequence[Problem]) -> Iterator[Condition]:
+    for name in dict.fromkeys(each.destination or "" for each in problems):
+        of_it = sorted((each for each in problems if each.destination == name), key=lambda each: -each.count)
         count = sum(each.count for each in of_it)
         reasons = ", ".join(f"{each.count} {each.reason}" for each in of_it)
         detail = (
-            f"{_many(count)} ({reasons}); see `leadbridge deliveries list --state dead --destination {name}`, fix the "
+            f"{count:,} ({reasons}); see `leadbridge deliveries list --state dead --destination {name}`, fix the "
             "cause, then `leadbridge deliveries replay`"
         )
-        news_at = max(each.latest_at for each in of_it)
-        yield Condition(ConditionKey(Rule.DEAD, name), f"{name}: dead letters", detail, count, _GROUP_PATIENCE, news_at)
+        key, news_at = ConditionKey(Rule.DEAD, name), max(each.latest_at or 0.0 for each in of_it)
+        yield Condition(key, f"{name}: dead letters", detail, count, _GROUP_PATIENCE, news_at)
 
 
-def _unrecognised(stored: AlertStatistics) -> Iterator[Condition]:
-    if not stored.unrecognised:
-        return
+def _unrecognised(problem: Problem) -> Condition:
     detail = (
-        f"{_many(stored.unrecognised)}, authentic, but of an unknown chatbot or shape; see `leadbridge events list "
+        f"{_many(problem.count)}, authentic, but of an unknown chatbot or shape; see `leadbridge events list "
         "--state unrecognised`, fix the configuration, then `leadbridge deliveries replay`"
     )
-    yield Condition(
-        ConditionKey(Rule.UNRECOGNISED),
-        "events that were not recognised",
-        detail,
-        stored.unrecognised,
-        _GROUP_PATIENCE,
-        stored.unrecognised_at,
-    )
+    key, subject = ConditionKey(Rule.UNRECOGNISED), "events that were not recognised"
+    return Condition(key, subject, detail, problem.count, _GROUP_PATIENCE, problem.latest_at)
 
 
-def _warned(warned: Sequence[WarnedDeliveries]) -> Iterator[Condition]:
+def _warned(warned: Sequence[Problem]) -> Iterator[Condition]:
     """Yield one condition for the warnings of all destinations."""
     if not warned:
         return
@@ -242,31 +245,27 @@ def _warned(warned: Sequence[WarnedDeliveries]) -> Iterator[Condition]:
         "see `leadbridge deliveries list --warning`, and the warning of one in `leadbridge deliveries show`, then "
         "correct the mapping or the destination"
     )
-    latest_at = max(each.latest_at for each in warned)
-    yield Condition(
-        ConditionKey(Rule.WARNED), "leads delivered with a warning", detail, count, _GROUP_PATIENCE, latest_at
-    )
+    key, subject = ConditionKey(Rule.WARNED), "leads delivered with a warning"
+    news_at = max(each.latest_at or 0.0 for each in warned)
+    yield Condition(key, subject, detail, count, _GROUP_PATIENCE, news_at)
 
 
-def _unproved(stored: AlertStatistics, keys: Mapping[str, bytes]) -> Iterator[Condition]:
+def _unproved(problem: Problem) -> Iterator[Condition]:
     """Yield chatbots whose leads are refused and whose keys have never verified a request."""
-    for each in stored.quarantined:
-        if each.room is not Room.MISMATCH or stored.proven_keys.get(each.chatbot) == keys.get(each.chatbot):
-            continue
+    for chatbot in problem.chatbots:
         detail = (
-            f"{each.count:,} in quarantine, and no signature has held yet under these signing_keys. Compare them with "
-            "the Sign Key at AI Agent, correct them, then run `leadbridge quarantine release`; if they are right and "
-            "these requests are a stranger's, run `leadbridge quarantine discard`"
+            f"{problem.count:,} in quarantine, and no signature has held yet under these signing_keys. Compare them "
+            "with the Sign Key at AI Agent, correct them, then run `leadbridge quarantine release`; if they are right "
+            "and these requests are a stranger's, run `leadbridge quarantine discard`"
         )
-        subject = f"{each.chatbot}: its signing key may be mistyped"
-        yield Condition(ConditionKey(Rule.KEYS, each.chatbot), subject, detail, each.count, news_at=each.latest_at)
+        subject = f"{chatbot}: its signing key may be mistyped"
+        yield Condition(ConditionKey(Rule.KEYS, chatbot), subject, detail, problem.count, news_at=problem.latest_at)
 
 
-def _old(backlog: Backlog, now: float) -> Condition:
-    name = backlog.destination
-    minutes = int((now - backlog.oldest_at) // 60)
+def _old(problem: Problem, now: float) -> Condition:
+    name, since = problem.destination or "", problem.first_at or now
     detail = (
-        f"the oldest of {_many(backlog.count)} has waited for {minutes:,} min, since {timestamp(backlog.oldest_at)}; "
+        f"the oldest of {problem.count:,} has waited for {int((now - since) // 60):,} min, since {timestamp(since)}; "
         "see `leadbridge lanes list`"
     )
     return Condition(
@@ -325,7 +324,7 @@ def _size(count: int) -> str:
 
 
 def _many(count: int) -> str:
-    return f"{count:,} or more" if count >= COUNT_LIMIT else f"{count:,}"
+    return f"{count:,} or more" if count >= NEWEST else f"{count:,}"
 
 
 def _s(count: int) -> str:

@@ -31,10 +31,11 @@ from bridge.delivery.lane import Lane
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState
 from bridge.ingress.signature import SignatureFault, fingerprint
-from bridge.store import statistics
+from bridge.operations.acknowledgement import ProblemList, sort_problems
+from bridge.operations.problems import find_problems
+from bridge.store.filter import EVERYTHING
 from bridge.store.interface import Store
 from bridge.store.quarantine import keep_proofs
-from bridge.store.statistics import AlertStatistics
 from connectors.base import Quota
 
 CHECK_SECONDS = 15.0
@@ -52,7 +53,7 @@ _HELD = frozenset({*EventState, "duplicate"})
 
 log = structlog.get_logger()
 
-StatisticsQuery = Callable[[Callable[[Connection], AlertStatistics]], Awaitable[AlertStatistics]]
+StatisticsQuery = Callable[[Callable[[Connection], ProblemList]], Awaitable[ProblemList]]
 """Queries the store; raises StoreUnavailableError."""
 
 
@@ -170,7 +171,7 @@ class Watch:
         states = {key: each for key, each in self._states.items() if not is_elsewhere(key, state)}
         notifications, self._states = due_notifications(
             states,
-            find_conditions(state, now, settings.oldest),
+            find_conditions(state, now),
             unobserved_keys(list(states), state, now),
             now,
             repeat=settings.repeat,
@@ -182,7 +183,7 @@ class Watch:
         destinations = self._config().destinations
         lanes = self._lanes()
         whole = min(destinations, default=None) in {None, *lanes}
-        stored, commits = await self._stored(list(lanes), whole=whole), await self._commits()
+        stored, commits = await self._stored(), await self._commits()
         spool = self._spool
         while self._refusals and self._refusals[0][0] < self._clock() - REFUSALS_SECONDS:
             self._refusals.popleft()
@@ -192,7 +193,6 @@ class Watch:
             pauses={name: lane.pause for name, lane in lanes.items() if lane.pause},
             quotas={name: _quotas(lane) for name, lane in lanes.items()},
             refusals=[(chatbot, fault) for _, chatbot, fault in self._refusals],
-            keys={name: fingerprint(each.signing_keys) for name, each in self._config().chatbots.items()},
             faults=[Path(each.file).name for each in self._config().faults],
             failing=self._failing(),
             moved=self.moved(),
@@ -217,12 +217,16 @@ class Watch:
         else:
             self._proved.update(news)
 
-    async def _stored(self, destinations: list[str], *, whole: bool) -> AlertStatistics | None:
+    async def _stored(self) -> ProblemList | None:
+        config, now = self._config(), self._clock()
+
+        def problems(connection: Connection) -> ProblemList:
+            found = find_problems(connection, config, now)
+            return sort_problems(connection, found, EVERYTHING, EVERYTHING, now)
+
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                return await self._ask(
-                    lambda connection: statistics.alert_statistics(connection, destinations, self._clock(), whole=whole)
-                )
+                return await self._ask(problems)
         except (StoreUnavailableError, TimeoutError) as error:
             log.warning("alerts_without_store", error=str(error) or "no answer in time")
             return None

@@ -19,13 +19,14 @@ from bridge.alerts.rules import BridgeState, Rule, find_conditions
 from bridge.config import Config
 from bridge.config.model import ListenAddress
 from bridge.event import EventState, Room, timestamp
-from bridge.ingress.signature import fingerprint
+from bridge.operations.acknowledgement import sort_problems
 from bridge.operations.overview import quarantined_by_room
+from bridge.operations.problems import find_problems
 from bridge.operations.rekey import describe_keys
 from bridge.operations.store_access import OpenStore, all_stores
-from bridge.store import rotation, statistics
+from bridge.store import rotation
 from bridge.store.driver import Driver
-from bridge.store.filter import EventFilter
+from bridge.store.filter import EVERYTHING, EventFilter
 from bridge.store.lane_queries import all_lanes
 from bridge.store.search import find_events
 from bridge.store.sqlite import SqliteDriver
@@ -114,15 +115,15 @@ def check_clock(connection: Connection, driver: Driver, now: float) -> Iterator[
 def leads(connection: Connection, config: Config, now: float) -> Iterator[HealthFinding]:
     """Report the conditions that alerts are sent for, and paused lanes."""
     lanes = all_lanes(connection, list(config.destinations), now)
-    names = [each.name for each in lanes]
+    found = find_problems(connection, config, now)
     state = BridgeState(
-        stored=statistics.alert_statistics(connection, names, now, whole=True),
+        stored=sort_problems(connection, found, EVERYTHING, EVERYTHING, now),
         store_commits=True,
         pauses={each.name: each.pause for each in lanes if each.pause and each.configured},
         quotas={},
-        keys={name: fingerprint(each.signing_keys) for name, each in config.chatbots.items()},
+        here=frozenset(each.name for each in lanes),
     )
-    for each in find_conditions(state, now, config.alerts.oldest):
+    for each in find_conditions(state, now):
         severity = Severity.WARNING if each.key.rule == Rule.WARNED else Severity.ERROR
         yield HealthFinding("leads", severity, f"{each.subject}: {each.detail}")
     for lane in lanes:

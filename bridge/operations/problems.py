@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from bridge.config.model import Config
 from bridge.event import Room
+from bridge.ingress.signature import fingerprint
 from bridge.operations.chatbots import silent_chatbots
 from bridge.operations.lanes import chatbots_by_destination
 from bridge.operations.leads import person_label
@@ -19,12 +20,13 @@ from bridge.store import figures, queries
 from bridge.store.figures import DeadLetterCause, Group, dead_letter_causes
 from bridge.store.filter import EVERYTHING, Scope
 from bridge.store.lane_queries import LaneRow, LaneStatus, all_lanes
-from bridge.store.quarantine import RoomCount, room_counts
+from bridge.store.quarantine import RoomCount, proven_keys, room_counts
 from bridge.store.report_log import report_rows
-from bridge.store.statistics import WARNED_SECONDS
 from bridge.store.tally import DAY
 from connectors.base import Reason
 
+WARNED_SECONDS: Final = 86_400.0
+"""Time for which a delivery with a warning is a problem."""
 SAMPLES_LIMIT: Final = 50
 """Most problems with a sample: each is a payload to read."""
 _WHEN_IT_WORKS: Final = "Replay them when the destination works again."
@@ -60,6 +62,7 @@ class ProblemKind(StrEnum):
     PAUSED = "paused"
     UNOWNED = "unowned"
     REMOVED = "removed"
+    WAITING = "waiting"
     SILENT = "silent"
     DEAD = "dead"
     QUARANTINE = "quarantine"
@@ -95,6 +98,8 @@ class Problem:
     last_at: float | None = None
     lead: int | None = None
     """Number of its newest event."""
+    is_unproved: bool = False
+    """True for requests whose chatbot has keys that have verified none yet."""
 
     @property
     def key(self) -> str:
@@ -139,12 +144,16 @@ def find_problems(
     names = [name for name in config.chatbots if scope.sees(name)]
     lanes = all_lanes(connection, list(config.destinations), now)
     found = [_finding(each) for each in findings] if scope.is_whole else []
-    found += _lanes(lanes, figures.waiting_groups(connection, scope), config, scope)
+    waiting = figures.waiting_groups(connection, scope)
+    found += _lanes(lanes, waiting, config, scope)
+    found += _waiting(lanes, waiting, now - config.alerts.oldest, scope)
     found += [_silent(name, day) for name, day in silent_chatbots(connection, names, now)]
     causes = dead_letter_causes(connection) if scope.is_whole else []
     found += _dead(figures.dead_groups(connection, scope), causes)
+    proven = proven_keys(connection)
+    unproved = {name for name in names if proven.get(name) != fingerprint(config.chatbots[name].signing_keys)}
     rooms = [row for row in room_counts(connection) if scope.sees(row.chatbot)]
-    found += [each for row in rooms for each in _quarantined(row)]
+    found += [each for row in rooms for each in _quarantined(row, is_unproved=row.chatbot in unproved)]
     found += _unrecognised(figures.unrecognised_groups(connection, scope))
     found += _unsent_reports(connection, config, now) if scope.is_whole else []
     found += _warned(figures.warned_groups(connection, now - WARNED_SECONDS, scope))
@@ -191,6 +200,28 @@ def _lanes(lanes: Sequence[LaneRow], waiting: Sequence[Group], config: Config, s
             lane.name,
             first_at=lane.pause.since if lane.pause else lane.oldest_pending_at,
         )
+
+
+def _waiting(lanes: Sequence[LaneRow], waiting: Sequence[Group], before: float, scope: Scope) -> Iterable[Problem]:
+    """Describe the destinations for which a lead has waited since before a time."""
+    groups: dict[str, list[Group]] = {}
+    for each in waiting:
+        groups.setdefault(each.destination, []).append(each)
+    for lane in lanes:
+        own = groups.get(lane.name, [])
+        # Another client's lead may have waited longer.
+        oldest_at = lane.oldest_pending_at if scope.is_whole else min((each.first_at for each in own), default=None)
+        if lane.configured and oldest_at is not None and oldest_at < before:
+            yield Problem(
+                ProblemKind.WAITING,
+                f"{lane.name}: a lead waits too long",
+                "The oldest lead has waited for longer than `alerts.oldest` says.",
+                "See if the destination is paused, slow, or limited by its rate limit or quota.",
+                lane.pending if scope.is_whole else sum(each.number for each in own),
+                _ordered(_counts(own)),
+                lane.name,
+                first_at=oldest_at,
+            )
 
 
 _LANE_TITLES: Final[Mapping[ProblemKind, str]] = {
@@ -269,7 +300,7 @@ def _warned(groups: Sequence[Group]) -> Iterable[Problem]:
         )
 
 
-def _quarantined(row: RoomCount) -> Iterable[Problem]:
+def _quarantined(row: RoomCount, *, is_unproved: bool) -> Iterable[Problem]:
     if row.room not in _ROOMS:
         return
     why, fix = _ROOMS[row.room]
@@ -285,6 +316,7 @@ def _quarantined(row: RoomCount) -> Iterable[Problem]:
         reason=f"{row.chatbot}-{row.room.value}",
         first_at=row.first_at,
         last_at=row.latest_at,
+        is_unproved=is_unproved and row.room is Room.MISMATCH,
     )
 
 

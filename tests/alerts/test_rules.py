@@ -16,8 +16,10 @@ from bridge.alerts.notifier import (
 )
 from bridge.alerts.rules import REFUSALS_LIMIT, BridgeState, SpoolState, find_conditions, is_elsewhere, unobserved_keys
 from bridge.ingress.signature import SignatureFault
+from bridge.operations.acknowledgement import ProblemList
+from bridge.operations.problems import Problem, ProblemKind
 from bridge.store.interface import Pause
-from bridge.store.statistics import AlertStatistics, Backlog, DeadLetters, WarnedDeliveries
+from bridge.store.user_state import Acknowledgement
 from connectors.base import Quota, Reason
 from tests.building import NOW
 
@@ -103,7 +105,7 @@ def test_what_cannot_be_seen_is_neither_reported_again_nor_over(notify: Notifier
 
 def seen(**changes: Any) -> BridgeState:
     known: dict[str, Any] = {
-        "stored": AlertStatistics((), (), 0, None),
+        "stored": ProblemList((), ()),
         "store_commits": True,
         "pauses": {},
         "quotas": {},
@@ -113,7 +115,16 @@ def seen(**changes: Any) -> BridgeState:
 
 
 def texts(sight: BridgeState) -> list[str]:
-    return [f"{each.subject}: {each.detail}" for each in find_conditions(sight, NOW, 900.0)]
+    return [f"{each.subject}: {each.detail}" for each in find_conditions(sight, NOW)]
+
+
+def problem(kind: ProblemKind, count: int, destination: str | None = None, **facts: Any) -> Problem:
+    return Problem(kind, "title", "why", "fix", count, destination=destination, **facts)
+
+
+def with_problems(*problems: Problem, **changes: Any) -> BridgeState:
+    changes.setdefault("here", frozenset({"crm", "mail"}))
+    return seen(stored=ProblemList(problems, ()), **changes)
 
 
 def test_nothing_wrong_is_no_condition() -> None:
@@ -123,46 +134,61 @@ def test_nothing_wrong_is_no_condition() -> None:
 
 def test_dead_letters_are_grouped_by_destination() -> None:
     dead = [
-        DeadLetters("crm", "refused", 3, NOW),
-        DeadLetters("crm", "mapping", 4, NOW - 9),
-        DeadLetters("mail", "timeout", 1, NOW),
+        problem(ProblemKind.DEAD, 3, "crm", reason="refused", last_at=NOW),
+        problem(ProblemKind.DEAD, 4, "crm", reason="mapping", last_at=NOW - 9),
+        problem(ProblemKind.DEAD, 1, "mail", reason="timeout", last_at=NOW),
+        problem(ProblemKind.DEAD, 1, "elsewhere", reason="timeout", last_at=NOW),
     ]
-    first, second = find_conditions(seen(stored=AlertStatistics(dead, (), 0, None)), NOW, 900.0)
+    first, second = find_conditions(with_problems(*dead), NOW)
     assert (first.size, first.news_at) == (7, NOW)
     assert "7 (4 mapping, 3 refused)" in first.detail
     assert "--destination mail" in second.detail
 
 
 def test_unrecognised_events_are_dead_letters_too() -> None:
-    (found,) = find_conditions(seen(stored=AlertStatistics((), (), 2, NOW)), NOW, 900.0)
+    (found,) = find_conditions(with_problems(problem(ProblemKind.UNRECOGNISED, 2, last_at=NOW)), NOW)
     assert (found.size, found.news_at) == (2, NOW)
 
 
 def test_warnings_are_one_trouble_of_all_destinations() -> None:
-    warned = [WarnedDeliveries("crm", 3, NOW - 9), WarnedDeliveries("mail", 1_200, NOW)]
-    (found,) = find_conditions(seen(stored=AlertStatistics((), (), 0, None, warned=warned)), NOW, 900.0)
+    warned = [
+        problem(ProblemKind.WARNED, 3, "crm", last_at=NOW - 9),
+        problem(ProblemKind.WARNED, 1_200, "mail", last_at=NOW),
+    ]
+    (found,) = find_conditions(with_problems(*warned), NOW)
+    assert find_conditions(with_problems(*warned, whole=False), NOW) == []
     assert (found.size, found.news_at) == (1203, NOW)
     assert "1,203 in the last 24 h (1,200 to mail, 3 to crm)" in found.detail
     assert is_elsewhere(found.key, seen(whole=False))
 
 
 def test_a_lead_that_waits_too_long() -> None:
-    backlogs = [Backlog("crm", NOW - 1501, 10_000), Backlog("mail", NOW - 899, 1)]
-    (text,) = texts(seen(stored=AlertStatistics((), backlogs, 0, None)))
+    (text,) = texts(with_problems(problem(ProblemKind.WAITING, 10_000, "crm", first_at=NOW - 1501)))
     assert "crm: a lead waits too long" in text
-    assert "10,000 or more has waited for 25 min" in text
+    assert "10,000 has waited for 25 min" in text
+
+
+def test_a_problem_that_is_acknowledged_is_neither_reported_nor_over(notify: NotifierMemory) -> None:
+    dead = problem(ProblemKind.DEAD, 3, "crm", reason="refused", last_at=NOW)
+    found = find_conditions(with_problems(dead), NOW)
+    assert len(notify(*found) + notify(*found, after=31)) == 1
+    given = Acknowledgement(dead.key, "", NOW, "maria", NOW, None)
+    known = seen(stored=ProblemList((), [(dead, given)]))
+    assert find_conditions(known, NOW) == []
+    quiet = unobserved_keys(list(notify.known), known, NOW)
+    assert notify(after=REPEAT, unobserved=[*quiet]) == []
 
 
 def test_why_a_lane_has_paused() -> None:
     pause = Pause("lane", Reason.UNAUTHORIZED, "Token of ada@example.com is invalid", NOW + 60)
-    (found,) = find_conditions(seen(pauses={"crm": pause}), NOW, 900.0)
+    (found,) = find_conditions(seen(pauses={"crm": pause}), NOW)
     assert "it refuses the credentials" in found.detail
     assert "ada@" not in found.detail
     assert found.patience == 0.0
 
 
 def test_what_may_mend_itself_gets_some_time() -> None:
-    (found,) = find_conditions(seen(pauses={"crm": Pause("lane", Reason.SERVER_ERROR, "", NOW + 60)}), NOW, 900.0)
+    (found,) = find_conditions(seen(pauses={"crm": Pause("lane", Reason.SERVER_ERROR, "", NOW + 60)}), NOW)
     assert found.patience > 0
 
 
@@ -216,7 +242,7 @@ def test_the_spool_is_in_use() -> None:
 
 
 def test_a_spool_that_takes_no_more_is_reported_at_once() -> None:
-    (found,) = find_conditions(seen(spools=True, spooled=SpoolState(MIB, 256 * MIB, "the disk is full")), NOW, 900.0)
+    (found,) = find_conditions(seen(spools=True, spooled=SpoolState(MIB, 256 * MIB, "the disk is full")), NOW)
     assert found.subject == "the spool takes no more"
     assert "the disk is full" in found.detail
     assert found.patience == 0
@@ -224,7 +250,7 @@ def test_a_spool_that_takes_no_more_is_reported_at_once() -> None:
 
 def test_a_spool_that_is_nearly_full_is_reported_again_at_once(notify: NotifierMemory) -> None:
     def spooled(mib: int) -> Condition:
-        (found,) = find_conditions(seen(spools=True, spooled=SpoolState(mib * MIB, 100 * MIB)), NOW, 900.0)
+        (found,) = find_conditions(seen(spools=True, spooled=SpoolState(mib * MIB, 100 * MIB)), NOW)
         return found
 
     assert notify(spooled(1)) == notify(spooled(1), after=29) == []
@@ -284,6 +310,6 @@ def test_a_message_is_good_news_only_when_something_is_over() -> None:
 
 def test_a_lane_that_fails_again_and_again_is_reported_at_once() -> None:
     seen = BridgeState(stored=None, store_commits=True, pauses={}, quotas={}, failing=frozenset({"crm"}))
-    [found] = find_conditions(seen, NOW, 600.0)
+    [found] = find_conditions(seen, NOW)
     assert (found.key, found.patience) == (ConditionKey("failing", "crm"), 0.0)
     assert "nothing is lost" in found.detail

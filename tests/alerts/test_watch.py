@@ -31,7 +31,6 @@ from bridge.delivery.lane import Lane, LaneContext
 from bridge.errors import StoreUnavailableError
 from bridge.event import EventState, Room
 from bridge.ingress.spool import Spool
-from bridge.store import statistics
 from bridge.store.driver import Driver
 from bridge.store.interface import Lease, Pause, QuarantinedRequest, RoutedEvent
 from bridge.store.preparation import migrate
@@ -270,17 +269,6 @@ async def test_nothing_of_destinations_that_are_worked_elsewhere(place: Place, t
     place.lanes = {}
     await place.look(3600, 60)
     assert target.taken == []
-
-
-async def test_what_the_questions_find(place: Place, driver: Driver) -> None:
-    await place.store.accept([routed("crm", received_at=NOW + number) for number in range(4)])
-    await place.settle({1: Rejected(Reason.REFUSED, "no"), 2: Delivered("2")})
-    found = await place.query_threads.ask(
-        lambda connection: statistics.alert_statistics(connection, ["crm", "mail"], NOW, whole=True)
-    )
-    assert found == statistics.AlertStatistics(
-        [statistics.DeadLetters("crm", "refused", 1, NOW)], [statistics.Backlog("crm", NOW + 2, 2)], 0, None
-    )
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_the_list_has_every_kind(connection: Connection) -> None:
     add(connection, 3, "acme")
     row = {"event_seq": 3, "route": "old", "destination": "old", "contact": 1, "state": "pending", "due_at": NOW}
     connection.execute(insert(deliveries).values(**row))
+    connection.execute(insert(deliveries).values(**row | {"route": "crm", "destination": "crm"}))
     add(connection, 4, "acme", state="unrecognised")
     for number, day in enumerate(range(30, 20, -1), 5):
         add(connection, number, "hotel")
@@ -99,7 +100,7 @@ def test_the_list_has_every_kind(connection: Connection) -> None:
     pause_lane(connection, "mail", Pause("operator", "a new account", since=NOW - 60))
     connection.execute(insert(reports).values(name="weekly", due_at=NOW - 500, left='["reports.weekly.to[0] (json)"]'))
     weekly = ReportSettings("weekly", ("json://x",), None, WeeklyTime(0, 8, 0), ZoneInfo("UTC"))
-    reporting = replace(CONFIG, reports={"weekly": weekly})
+    reporting = replace(CONFIG, reports={"weekly": weekly}, alerts=replace(CONFIG.alerts, oldest=100.0))
     found = find_problems(connection, reporting, NOW, [Finding("Warnings", "a warning", "Correct the file.", 1)])
     assert [each.kind for each in found] == list(ProblemKind), "one of each, the worst first"
     assert all(each.why and each.fix and each.count + (each.kind in {"paused", "unowned"}) for each in found)

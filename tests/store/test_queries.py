@@ -12,7 +12,7 @@ from bridge.delivery import retry
 from bridge.event import EventState
 from bridge.operations import deliveries, events, reconcile
 from bridge.operations.reconcile import Missing, Reconciliation, steps
-from bridge.store import commands, figures, queries, search, statistics
+from bridge.store import commands, figures, queries, search
 from bridge.store.activity import Follower
 from bridge.store.driver import Driver
 from bridge.store.figures import OutcomeCounts
@@ -82,15 +82,12 @@ async def test_what_a_person_asks_changes_nothing_and_takes_one_core_on_postgres
         assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
 
 
-async def test_what_alerts_ask(filled: SqlStore, query_threads: QueryThreads) -> None:
-    found = await query_threads.ask(
-        lambda connection: statistics.alert_statistics(connection, ["crm", "other"], NOW, whole=True)
-    )
-    assert found.dead == [statistics.DeadLetters("crm", "refused", 1, NOW + 1)]
-    assert found.backlogs == [statistics.Backlog("crm", NOW + 2, 2)]
-    assert (found.unrecognised, found.unrecognised_at) == (1, NOW + 9)
-    part = await query_threads.ask(lambda connection: statistics.alert_statistics(connection, [], NOW, whole=False))
-    assert part == statistics.AlertStatistics([], [], 0, None)
+async def test_what_is_open_is_counted(filled: SqlStore, query_threads: QueryThreads) -> None:
+    (dead,) = await query_threads.ask(figures.dead_groups)
+    assert (dead.destination, dead.reason, dead.number, dead.last_at) == ("crm", "refused", 1, NOW + 1)
+    assert (await query_threads.ask(figures.backlogs))["crm"] == figures.Backlog(2, NOW + 2)
+    (strange,) = await query_threads.ask(figures.unrecognised_groups)
+    assert (strange.number, strange.last_at) == (1, NOW + 9)
 
 
 async def test_deliveries_with_a_warning_are_found_and_counted(
@@ -115,9 +112,9 @@ async def test_deliveries_with_a_warning_are_found_and_counted(
         )
     ).rows
     assert [each.id for each in rows if each.warned] == [5]
-    counted = (statistics.WarnedDeliveries("crm", 1, NOW + 1),)
-    assert await query_threads.ask(lambda connection: statistics.warned_deliveries(connection, NOW)) == counted
-    assert await query_threads.ask(lambda connection: statistics.warned_deliveries(connection, NOW + 2)) == ()
+    (warned,) = await query_threads.ask(lambda connection: figures.warned_groups(connection, NOW))
+    assert (warned.destination, warned.number, warned.last_at) == ("crm", 1, NOW + 1)
+    assert await query_threads.ask(lambda connection: figures.warned_groups(connection, NOW + 2)) == []
     with transaction(driver) as connection:
         commands.replay(connection, [5], NOW)
     assert await found(warning=True) == [], "it has yet to be delivered"
