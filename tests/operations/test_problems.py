@@ -108,7 +108,7 @@ def test_the_list_has_every_kind(connection: Connection) -> None:
         "removed-old": {"acme": 1},
         "silent-hotel": {"hotel": 1},
     }
-    timeless = {ProblemKind.CONFIGURATION, ProblemKind.UNOWNED}
+    timeless = {ProblemKind.CONFIGURATION}
     assert all((each.latest_at is None) == (each.kind in timeless) for each in found)
 
 
