@@ -65,8 +65,19 @@ def _build(draft: ConfigDraft, name: str, entries: Mapping[str, EntryPoint]) -> 
     _check_batch_size(draft, path, most)
     if connector is None or part is None:
         return BuiltDestination(kind, None)
-    destination = _destination(
-        name, part, settings, connector, limit, pace, part.batch.size or most, draft.hidden(path)
+    destination = Destination(
+        name=name,
+        connector_name=part.connector,
+        settings=settings,
+        connector=connector,
+        rate_limit=limit,
+        pace=pace,
+        concurrency=part.concurrency,
+        batch_size=part.batch.size or most,
+        batch_linger=part.batch.linger,
+        timeout=part.timeout,
+        retry=RetrySchedule(**part.retry.model_dump()),
+        hidden=draft.hidden(path),
     )
     return BuiltDestination(kind, destination)
 
@@ -141,32 +152,6 @@ def _check_batch_size(draft: ConfigDraft, path: ConfigPath, most: int) -> None:
     if size.isdecimal() and int(size) > most:
         why = f"the API takes {most} records in a call" if most > 1 else "with these settings a call takes one record"
         draft.value_error(where, f"must be at most {most}: {why}")
-
-
-def _destination(
-    name: str,
-    part: DestinationPart,
-    settings: DestinationSettings,
-    connector: Connector,
-    limit: RateLimit | None,
-    pace: Pace | None,
-    batch_size: int,
-    hidden: frozenset[ConfigPath],
-) -> Destination:
-    return Destination(
-        name=name,
-        connector_name=part.connector,
-        settings=settings,
-        connector=connector,
-        rate_limit=limit,
-        pace=pace,
-        concurrency=part.concurrency,
-        batch_size=batch_size,
-        batch_linger=part.batch.linger,
-        timeout=part.timeout,
-        retry=RetrySchedule(**part.retry.model_dump()),
-        hidden=hidden,
-    )
 
 
 def destinations_of(built: Mapping[str, BuiltDestination]) -> dict[str, Destination]:

@@ -181,7 +181,7 @@ class EditorSchema(GenerateJsonSchema):
         return {key: value for key, value in super().model_schema(schema).items() if key != "title"}
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - a hook of pydantic
-        """Give no field a title, because its name is shown anyway."""
+        """Return False: a field needs no title, because its name is shown anyway."""
         return False
 
     def nullable_schema(self, schema: Any) -> JsonSchema:
