@@ -6,8 +6,8 @@ text, of which the store has only the hash.
 
 Without a token the listener is bound to loopback, and everybody who reaches it is an operator. A browser on the same
 machine reaches it too, on behalf of any page that it shows. So the request must be addressed to loopback, which
-excludes a foreign name that resolves to it, and a page of another origin cannot change anything. A proxy in front
-would let strangers in, so a request with a proxy's headers is refused.
+excludes a foreign name that resolves to it. A proxy in front would let strangers in, so a request with a proxy's
+headers is refused. What pages of other sites ask for is refused before (`bridge.admin.origin`).
 """
 
 import hashlib
@@ -33,14 +33,11 @@ from bridge.store.user_state import SessionRow, begin_session, end_session, end_
 T = TypeVar("T")
 
 COOKIE = "leadbridge_session"
-CSRF_HEADER = "X-CSRF-Token"
-CSRF_FIELD = "csrf"
 SESSION_SECONDS = 12 * 3600.0
 FAILURES_LIMIT = 10
 """Number of wrong tokens of one address in `FAILURES_SECONDS` after which its tokens are not checked for a while."""
 FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 10_000
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 FORWARDED = frozenset(
     {
         "forwarded",
@@ -108,8 +105,6 @@ class LoginSession:
     key: str
     """Value of the cookie, a random text; empty if no token is configured."""
     user: User
-    csrf: str
-    """Value that a form must contain. Another site can send a request with the cookie, but cannot read this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +164,14 @@ class Gate:
         self._server = server
         self._clock = clock
         self._failures = _Failures()
-        self._anybody = LoginSession("", User("", Role.OPERATOR), secrets.token_urlsafe(32))
-        """Session of everybody if no token is configured, so that forms are protected too."""
+        self._anybody = LoginSession("", User("", Role.OPERATOR))
+        """Session of everybody if no token is configured."""
 
     async def caller(self, request: web.Request) -> Caller | None:
         """Return the caller; None without a token and a session. Raises RequestRefusedError, StoreUnavailableError."""
         caller = await self._caller(request)
         if caller is not None:
             request[CALLER] = caller
-        if request.method not in SAFE:
-            _check_origin(request)
         return caller
 
     async def known(self, request: web.Request) -> Caller:
@@ -188,18 +181,10 @@ class Gate:
             raise RequestRefusedError(401, "send Authorization: Bearer <server.admin_token>")
         return caller
 
-    def check_form(self, caller: Caller, shown: str | None) -> None:
-        """Check that a form comes from the dashboard and not from another site. Raises RequestRefusedError.
-
-        A caller with a token needs no check: another site does not know the token.
-        """
-        if caller.session and not _equal(caller.session.csrf, shown or ""):
-            raise RequestRefusedError(403, "the form is out of date: go back, reload the page, and send it again")
-
     async def login(self, token: str, request: web.Request) -> LoginSession:
         """Begin a session for a token. Raises RequestRefusedError, StoreUnavailableError."""
         user = self._user(token, request)
-        session, now = _session(user, secrets.token_urlsafe(32)), self._clock()
+        session, now = LoginSession(secrets.token_urlsafe(32), user), self._clock()
         row = SessionRow(_hash(session.key), user.label, _proof(session.key, user), now + SESSION_SECONDS)
         await self._store.change(partial(begin_session, session=row, now=now), queue=False)
         return session
@@ -256,7 +241,7 @@ class Gate:
             return None
         for user in self._users():
             if user.label == row.user and hmac.compare_digest(_proof(cookie, user), row.proof):
-                return _session(user, cookie)
+                return LoginSession(cookie, user)
         return None
 
     def _users(self) -> list[User]:
@@ -264,10 +249,6 @@ class Gate:
         known = [User(server.viewer_token or "", Role.VIEWER), User(server.admin_token or "", Role.OPERATOR)]
         known += [User(each.token, Role(each.role), each.name, each.chatbots) for each in server.users]
         return [each for each in known if each.token]
-
-
-def _session(user: User, key: str) -> LoginSession:
-    return LoginSession(key, user, hmac.new(key.encode(), b"form", hashlib.sha256).hexdigest())
 
 
 def _hash(cookie: str) -> bytes:
@@ -299,16 +280,6 @@ class _Failures:
             self._at.popitem(last=False)
 
 
-def _check_origin(request: web.Request) -> None:
-    """Refuse a change on behalf of a page of another origin, which browsers name (RFC 6454 section 7)."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return
-    asked = {request.host, request.headers.get("X-Forwarded-Host", request.host)}
-    if _parts(origin)[0] not in asked:
-        raise RequestRefusedError(403, "a page of another origin sent this change: use the dashboard's own pages")
-
-
 def _check_forwarded(request: web.Request) -> None:
     for name in request.headers:
         known = name.lower()
@@ -321,7 +292,7 @@ def _check_forwarded(request: web.Request) -> None:
 
 
 def _check_loopback(request: web.Request, configured: str) -> None:
-    host = _parts(f"//{request.host}")[1]
+    host = _host(request)
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -332,14 +303,12 @@ def _check_loopback(request: web.Request, configured: str) -> None:
         )
 
 
-def _parts(url: str) -> tuple[str, str]:
-    """Return host and port, and the host alone; empty texts if they cannot be read."""
+def _host(request: web.Request) -> str:
+    """Return the host that a request is addressed to, without the port; an empty text if it cannot be read."""
     try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        return urlsplit(f"//{request.host}").hostname or ""
     except ValueError:
-        return "", ""
-    return parts.netloc, host
+        return ""
 
 
 def _equal(known: str, shown: str) -> bool:

@@ -16,9 +16,9 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from bridge.admin.authentication import CSRF_HEADER, SAFE, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.authentication import Caller, Gate, RequestRefusedError, Role
 from bridge.admin.request_schemas import ApiRequest
-from bridge.admin.responses import BODY_LIMIT, JSON_TYPE, OWN_SITES, error_response, refusal_response, status_of
+from bridge.admin.responses import BODY_LIMIT, JSON_TYPE, error_response, refusal_response, status_of
 from bridge.errors import OperatorError
 
 CSV_TYPE = "text/csv"
@@ -81,15 +81,10 @@ class ApiCall:
 
     async def _caller(self, request: web.Request) -> Caller:
         caller = await self._gate.known(request)
-        if caller.session and request.headers.get("Sec-Fetch-Site", "none") not in OWN_SITES:
-            # A link there opens an address with the cookie, and a file or a reveal is an entry in the audit log.
-            raise RequestRefusedError(403, "another site opened this: write the address yourself, or send a token")
         if not caller.may(self._endpoint.role):
             raise RequestRefusedError(403, "only operators may do this: use server.admin_token")
         if not caller.scope.is_whole and not self._endpoint.scoped:
             raise RequestRefusedError(403, "only users of all chatbots may do this")
-        if request.method not in SAFE and caller.session and self._gate.asks_for_token():
-            self._gate.check_form(caller, request.headers.get(CSRF_HEADER))
         return caller
 
 

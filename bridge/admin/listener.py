@@ -5,6 +5,7 @@ request to one of them.
 """
 
 import asyncio
+import contextlib
 import importlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -14,13 +15,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bridge.admin.audit_log import AuditLog, RefusalLog
-from bridge.admin.authentication import Gate
+from bridge.admin.authentication import Gate, RequestRefusedError
 from bridge.admin.health import HealthEndpoints, Metrics
+from bridge.admin.origin import foreign_reason
 from bridge.admin.query_threads import QueryThreads
 from bridge.admin.responses import BODY_LIMIT, error_response, is_programs
 from bridge.config.model import Config
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
+from bridge.errors import StoreUnavailableError
 from bridge.ingress.server import BROKEN
 from bridge.store.driver import Driver
 from bridge.store.interface import Store
@@ -77,7 +80,8 @@ class Admin:
 
     def application(self) -> web.Application:
         """Return the application for the listener."""
-        application = web.Application(middlewares=[self._audited, self._surround], client_max_size=BODY_LIMIT)
+        steps = [self._audited, self._surround, self._of_own_site]
+        application = web.Application(middlewares=steps, client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
         application.router.register_resource(_ConsoleResource(self.console))
@@ -108,6 +112,8 @@ class Admin:
             response = await self._trouble(request, error.status, error.reason or "")
             if allowed := error.headers.get("Allow"):
                 response.headers["Allow"] = allowed
+        except RequestRefusedError as error:
+            response = await self._trouble(request, error.status, str(error), str(error))
         except BROKEN:
             # Answered and logged below the application: the client hung up, or its body is broken.
             raise
@@ -119,15 +125,29 @@ class Admin:
             log.warning("bad_request", path=_path(request), status=response.status, address=request.remote)
         return response
 
-    async def _trouble(self, request: web.Request, status: int, reason: str) -> web.Response:
+    async def _trouble(
+        self, request: web.Request, status: int, reason: str, message: str | None = None
+    ) -> web.Response:
+        """Return the answer to a failed request; without `message` a page has its own words for the status."""
         if is_programs(request):
             return error_response(status, reason)
         try:
-            return await (await self.console()).troubles.unanswered(request, status)
+            return await (await self.console()).troubles.unanswered(request, status, message)
         except Exception as error:
             # The fault may be one of all pages.
             log.exception("fault", work="admin", path=_path(request), exc_info=error)
             return error_response(status, reason)
+
+    @web.middleware
+    async def _of_own_site(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what a page of another site asks for."""
+        reason = foreign_reason(request, open_to_all=not self._gate.asks_for_token())
+        if reason is not None:
+            # The audit log has the sender, and a refusal of the sender comes first.
+            with contextlib.suppress(StoreUnavailableError):
+                await self._gate.caller(request)
+            raise RequestRefusedError(403, reason)
+        return await handler(request)
 
     @web.middleware
     async def _audited(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -19,7 +19,7 @@ _ALWAYS: Final = (400, 401, 403, 405, 429, 503)
 _SAYS: Final[Mapping[int, str]] = {
     400: "The request has a field or value that is not accepted.",
     401: "No token, or a wrong one.",
-    403: "The role does not allow it, or a page of another origin sent it.",
+    403: "The role does not allow it, or a page of another site sent it.",
     404: "Nothing has this id or name.",
     405: "The path does not have this method.",
     409: "The state of the object does not allow it; nothing was changed.",

@@ -16,8 +16,6 @@ BODY_LIMIT = 256 * 1024
 JSON_TYPE = "application/json"
 _PROGRAMS: Final = ("/api/", "/metrics", "/healthz", "/readyz")
 """Beginnings of the paths that only programs ask."""
-OWN_SITES: Final = frozenset({"same-origin", "none"})
-"""Values of `Sec-Fetch-Site` for the dashboard's own pages, and for addresses that a person wrote or kept."""
 REFRESH: Final = "Leadbridge-Refresh"
 """Header that live.js sends when it refreshes a page that is shown already."""
 

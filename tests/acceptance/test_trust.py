@@ -1,7 +1,6 @@
 """A key speaks only for the chatbots that have it, at any time; and an id tells nothing of a person."""
 
 import hashlib
-import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,12 +68,11 @@ async def refusals(program: Program, event: str) -> list[str]:
     command = await program.run("deliveries", "replay", event)
     assert command.status == 1, command.output
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
-        async with session.get(f"{program.admin}/leads/{event}") as answer:
-            (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', await answer.text()))
         async with session.post(f"{program.admin}/api/events/{event}/replay", json={}) as answer:
             assert answer.status == 409
             api = await answer.text()
-        async with session.post(f"{program.admin}/leads/{event}/replay", data={"csrf": csrf}) as answer:
+        headers = {"Origin": program.admin}
+        async with session.post(f"{program.admin}/leads/{event}/replay", headers=headers) as answer:
             page = await answer.text()
     return [command.errors, api, page]
 

@@ -87,10 +87,14 @@ class Desk:
             text = await answer.text()
             return answer.status, orjson.loads(text) if answer.content_type == "application/json" else text
 
-    async def see(self, path: str, **form: str) -> tuple[int, str]:
-        """Look at a page, or send a form to it, as a browser does."""
-        method = "POST" if form else "GET"
-        async with self.session.request(method, f"http://{self.bridge.admin}{path}", data=form or None) as answer:
+    async def see(self, path: str) -> tuple[int, str]:
+        """Look at a page."""
+        async with self.session.get(f"http://{self.bridge.admin}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def post(self, path: str, **form: str) -> tuple[int, str]:
+        """Send a form to a page."""
+        async with self.session.post(f"http://{self.bridge.admin}{path}", data=form) as answer:
             return answer.status, await answer.text()
 
     async def send(self, key: bytes = KEY, **fields: Any) -> None:
@@ -104,6 +108,12 @@ class Desk:
         """Wait until nothing waits any more."""
         while (await self.ask("GET", path))[1]["deliveries"]:
             pass
+
+
+def browser(bridge: app.Running) -> aiohttp.ClientSession:
+    """Make a session that keeps cookies, and names the origin of what it sends as a browser does."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    return aiohttp.ClientSession(cookie_jar=jar, headers={"Origin": f"http://{bridge.admin}"})
 
 
 @pytest.fixture
@@ -134,8 +144,8 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         file.write_text(CONFIG.format(folder=tmp_path, url=crm.url, serial=SERIAL))
         environ = {"ADMIN": OPERATOR, "VIEWER": VIEWER, "CRM_TOKEN": CRM_TOKEN, "KEY": KEY.decode()}
         config, files = load_files(file, environ)
-        jar, watch = aiohttp.CookieJar(unsafe=True), Watch()
-        async with app.running(config, files, watch) as running, aiohttp.ClientSession(cookie_jar=jar) as session:
+        watch = Watch()
+        async with app.running(config, files, watch) as running, browser(running) as session:
             yield Desk(running, session, crm, watch=watch)
 
 

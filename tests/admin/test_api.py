@@ -258,7 +258,6 @@ async def test_the_overview_counts(desk: Desk) -> None:
         ("POST", "/api/bulk/preview", {"data": b"{"}, 415),
         ("POST", "/api/bulk/preview", {"data": b"{", "headers": {"Content-Type": "application/json"}}, 400),
         ("POST", "/api/bulk/preview", {"json": {"action": "replay", "state": "delivered"}}, 400),
-        ("POST", "/api/bulk/preview", {"json": {"action": "replay"}, "headers": {"Origin": "http://evil.test"}}, 403),
         ("DELETE", "/api/events", {}, 405),
         ("GET", "/api/nothing", {}, 404),
     ],

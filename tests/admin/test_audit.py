@@ -15,7 +15,7 @@ from bridge.errors import StoreUnavailableError
 from bridge.store.sql import SqlStore
 from tests.admin.conftest import OPERATOR, VIEWER, Desk
 from tests.admin.test_api import dead
-from tests.admin.test_pages import csrf, log_in
+from tests.admin.test_pages import log_in
 from tests.building import Clock
 
 ADA = "ada.lovelace@example.com"
@@ -80,8 +80,8 @@ async def test_what_a_viewer_is_refused_is_told(desk: Desk) -> None:
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
     assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true", token=VIEWER))[0] == 403
     assert (await desk.ask("POST", "/api/lanes/crm/pause", token=VIEWER, json={"reason": ADA}))[0] == 403
-    token = await log_in(desk, VIEWER)
-    assert (await desk.see("/deliveries/1/discard", csrf=token))[0] == 403
+    await log_in(desk, VIEWER)
+    assert (await desk.post("/deliveries/1/discard"))[0] == 403
     # Somebody who shows nothing is asked for a token, and that is no refusal.
     assert (await desk.ask("GET", "/api/events", token=None))[0] == 200, "the session is a viewer's"
     entries = await told(desk)
@@ -149,17 +149,17 @@ async def test_many_at_once_are_one_entry_that_counts(desk: Desk) -> None:
 async def test_looking_at_a_person_is_told_and_not_at_whom(desk: Desk, tmp_path: Path) -> None:
     await desk.send(FirstName="Adalbert", Email=ADA)
     await desk.settled()
-    token = await log_in(desk)
+    await log_in(desk)
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
     await desk.ask("POST", "/api/events/search", json={"email": ADA}, token=VIEWER)
     await desk.ask("POST", "/api/events/search", json={"phone": "+1 202 555 0123"})
-    await desk.see("/leads", csrf=token, who="lovelace@")
+    await desk.post("/leads", who="lovelace@")
     await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
     await desk.ask("GET", "/api/deliveries/1?reveal=true")
-    await desk.see(f"/leads/{event['id']}", csrf=token)
-    await desk.see(f"/leads/{event['id']}/mask", csrf=token)
-    form = {"csrf": token, "route": "acme:0", "yaml": "to: crm\nfields: {mail: Email}", "id": event["id"]}
-    assert ADA in (await desk.see("/tools/playground", **form))[1]
+    await desk.post(f"/leads/{event['id']}")
+    await desk.post(f"/leads/{event['id']}/mask")
+    form = {"route": "acme:0", "yaml": "to: crm\nfields: {mail: Email}", "id": event["id"]}
+    assert ADA in (await desk.post("/tools/playground", **form))[1]
     entries = await told(desk)
     assert short(entries) == [
         ("search", None, None, None, {"by": "email"}),
@@ -181,8 +181,8 @@ async def test_looking_at_a_person_is_told_and_not_at_whom(desk: Desk, tmp_path:
 
 
 async def test_coming_and_going_is_told(desk: Desk) -> None:
-    token = await log_in(desk, VIEWER)
-    await desk.see("/logout", csrf=token)
+    await log_in(desk, VIEWER)
+    await desk.post("/logout")
     entries = await told(desk, logins=True)
     assert [(each["action"], each["role"], each["means"]) for each in entries] == [
         ("login", "viewer", "session"),
@@ -194,7 +194,7 @@ async def test_coming_and_going_is_told(desk: Desk) -> None:
 async def test_what_cannot_be_told_is_neither_done_nor_shown(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await dead(desk, 1)
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
-    token = await log_in(desk)
+    await log_in(desk)
 
     async def full(*_: Any) -> int:
         raise StoreUnavailableError("the disk is full")
@@ -203,7 +203,7 @@ async def test_what_cannot_be_told_is_neither_done_nor_shown(desk: Desk, monkeyp
     assert (await desk.ask("GET", f"/api/events/{event['id']}?reveal=true"))[0] == 503
     assert (await desk.ask("POST", "/api/events/search", json={"email": ADA}))[0] == 503
     assert (await desk.ask("POST", "/api/bulk", json={"action": "discard"}))[0] == 503
-    status, page = await desk.see(f"/leads/{event['id']}", csrf=token)
+    status, page = await desk.post(f"/leads/{event['id']}")
     assert (status, "García" in page) == (503, False)
     assert (await desk.ask("GET", "/api/overview"))[1]["dead"] == 1
     # Who comes to see what is wrong is not kept out.
@@ -245,7 +245,7 @@ async def test_its_page_shows_and_chooses(desk: Desk) -> None:
     (event,) = (await desk.ask("GET", "/api/events"))[1]["events"]
     await desk.ask("GET", f"/api/events/{event['id']}?reveal=true")
     await desk.ask("POST", "/api/lanes/crm/resume")
-    token = await log_in(desk)
+    await log_in(desk)
     page = (await desk.see("/tools/audit"))[1]
     assert f'href="/leads/{event["id"]}"' in page
     assert "lane crm" in page
@@ -255,8 +255,8 @@ async def test_its_page_shows_and_chooses(desk: Desk) -> None:
     assert "<option selected>reveal" in chosen
     assert "Older" in (await desk.see("/tools/audit?limit=1"))[1]
     assert (await desk.see("/tools/audit?action=nonsense"))[0] == 400
-    await desk.see("/logout", csrf=token)
-    viewer = await log_in(desk, VIEWER)
+    await desk.post("/logout")
+    await log_in(desk, VIEWER)
     status, page = await desk.see("/tools/audit")
-    assert (status, csrf(page)) == (403, viewer)
+    assert (status, "Log out (viewer)" in page) == (403, True)
     assert 'href="/tools/audit"' not in page

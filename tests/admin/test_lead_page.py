@@ -31,19 +31,19 @@ async def reveal_entries(desk: Desk) -> list[str]:
 
 async def test_a_lead_is_shown_for_a_quarter_of_an_hour_after_one_entry(desk: Desk) -> None:
     event, other = await received(desk, Email="ada@example.com"), await received(desk, Email="bob@example.com")
-    token = await log_in(desk)
-    shown = (await desk.see(f"/leads/{event}", csrf=token))[1]
+    await log_in(desk)
+    shown = (await desk.post(f"/leads/{event}"))[1]
     assert "ada@example.com" in shown
     assert "Personal data is shown until" in shown
     for _ in range(3):
         assert "ada@example.com" in (await desk.see(f"/leads/{event}"))[1]
-    await desk.see(f"/leads/{event}", csrf=token)
+    await desk.post(f"/leads/{event}")
     assert await reveal_entries(desk) == [event]
     assert "bob@example.com" not in (await desk.see(f"/leads/{other}"))[1]
-    masked = (await desk.see(f"/leads/{event}/mask", csrf=token))[1]
+    masked = (await desk.post(f"/leads/{event}/mask"))[1]
     assert BUTTON in masked
     assert "ada@example.com" not in masked
-    await desk.see(f"/leads/{event}", csrf=token)
+    await desk.post(f"/leads/{event}")
     desk.session.cookie_jar.clear()
     await log_in(desk)
     assert "ada@example.com" not in (await desk.see(f"/leads/{event}"))[1], "another session"
@@ -51,30 +51,30 @@ async def test_a_lead_is_shown_for_a_quarter_of_an_hour_after_one_entry(desk: De
 
 async def test_after_its_time_a_lead_is_masked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     event = await received(desk, Email="ada@example.com")
-    token = await log_in(desk)
+    await log_in(desk)
     monkeypatch.setattr(reveals, "REVEAL_SECONDS", 0.0)
-    masked = (await desk.see(f"/leads/{event}", csrf=token))[1]
+    masked = (await desk.post(f"/leads/{event}"))[1]
     assert "ada@example.com" not in masked
     assert BUTTON in masked
 
 
 async def test_the_leads_that_are_shown_are_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = await received(desk, Email="ada@example.com"), await received(desk, Email="bob@example.com")
-    token = await log_in(desk)
+    await log_in(desk)
     monkeypatch.setattr(reveals, "REVEALS_LIMIT", 1)
     for event in (first, second):
-        await desk.see(f"/leads/{event}", csrf=token)
+        await desk.post(f"/leads/{event}")
     assert "ada@example.com" not in (await desk.see(f"/leads/{first}"))[1]
     assert "bob@example.com" in (await desk.see(f"/leads/{second}"))[1]
 
 
 async def test_an_operator_sees_what_was_sent_and_answered(desk: Desk) -> None:
     event = await received(desk, Email="ada@example.com", FirstName="Adalbert")
-    token = await log_in(desk)
+    await log_in(desk)
     masked = (await desk.see(f"/leads/{event}"))[1]
     assert "What was sent and answered" not in masked
     assert "Requests and answers are kept for 7 days;" in masked
-    shown = (await desk.see(f"/leads/{event}", csrf=token))[1]
+    shown = (await desk.post(f"/leads/{event}"))[1]
     sent, answer = re.findall(r'<pre tabindex="0" dir="auto">(.*?)</pre>', shown, re.DOTALL)
     assert orjson.loads(sent.replace("&#34;", '"')) == desk.crm.records[0]
     assert orjson.loads(answer.replace("&#34;", '"')) == {"id": 1}
@@ -99,12 +99,12 @@ async def test_the_api_shows_them_to_operators_once_revealed(desk: Desk) -> None
 
 async def test_each_field_says_where_it_comes_from(desk: Desk) -> None:
     event = await received(desk, Email="ada@example.com", FirstName="Adalbert", LastName="García", Content="Hello")
-    token = await log_in(desk)
+    await log_in(desk)
     masked = (await desk.see(f"/leads/{event}"))[1]
     assert "<code>Email</code>" in masked
     assert "a•••@•••" in masked
     assert "Garc" not in masked
-    shown = (await desk.see(f"/leads/{event}", csrf=token))[1]
+    shown = (await desk.post(f"/leads/{event}"))[1]
     assert "<code>Email</code> &#34;ada@example.com&#34;</td><th" in shown
     assert "<code>{{ FirstName }} {{ LastName }}</code> &#34;Adalbert García&#34;" in shown
     assert re.search(r"No field is made from .*Content", shown)
@@ -114,13 +114,13 @@ async def test_discarding_asks_first(desk: Desk) -> None:
     await desk.send(Email="")
     await desk.settled()
     (delivery,) = (await desk.ask("GET", "/api/deliveries?state=dead"))[1]["deliveries"]
-    token = await log_in(desk)
-    path, said = f"/deliveries/{delivery['id']}/discard", {"csrf": token, "event": delivery["event"]}
-    asked = (await desk.see(path, **said))[1]
+    await log_in(desk)
+    path, said = f"/deliveries/{delivery['id']}/discard", {"event": delivery["event"]}
+    asked = (await desk.post(path, **said))[1]
     assert "<h1>Discard?</h1>" in asked
     assert f'href="/leads/{delivery["event"]}"' in asked
     assert (await desk.ask("GET", "/api/deliveries?state=discarded"))[1]["deliveries"] == []
-    done = (await desk.see(path, **said, sure="yes"))[1]
+    done = (await desk.post(path, **said, sure="yes"))[1]
     assert "was dead, is discarded" in done
     assert "Not in crm: somebody discarded it." in done
 
@@ -128,12 +128,12 @@ async def test_discarding_asks_first(desk: Desk) -> None:
 async def test_sending_a_delivered_lead_again_asks_first(desk: Desk) -> None:
     event = await received(desk)
     (delivery,) = (await desk.ask("GET", "/api/deliveries"))[1]["deliveries"]
-    token = await log_in(desk)
-    path, said = f"/deliveries/{delivery['id']}/replay", {"csrf": token, "event": event}
-    asked = (await desk.see(path, **said))[1]
+    await log_in(desk)
+    path, said = f"/deliveries/{delivery['id']}/replay", {"event": event}
+    asked = (await desk.post(path, **said))[1]
     assert "<h1>Send again?</h1>" in asked
     assert len(desk.crm.records) == 1
-    assert "is pending and due now" in (await desk.see(path, **said, sure="yes"))[1]
+    assert "is pending and due now" in (await desk.post(path, **said, sure="yes"))[1]
     await desk.settled()
     assert len(desk.crm.records) == 2
     assert "In crm, at try 2." in (await desk.see(f"/leads/{event}"))[1]
@@ -141,8 +141,8 @@ async def test_sending_a_delivered_lead_again_asks_first(desk: Desk) -> None:
 
 async def test_a_lead_that_waits_says_since_when(desk: Desk, tmp_path: Path) -> None:
     event = await received(desk)
-    token = await log_in(desk)
-    await desk.see("/destinations/crm/pause", csrf=token)
+    await log_in(desk)
+    await desk.post("/destinations/crm/pause")
     with SqliteDriver(make_url(f"sqlite:///{tmp_path}/leadbridge.db")).engine().begin() as connection:
         connection.exec_driver_sql("UPDATE deliveries SET state = 'pending', due_at = 9e9, settled_at = NULL")
     shown = (await desk.see(f"/leads/{event}"))[1]

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import aiohttp
 import pytest
 
 from bridge import app
 from bridge.admin.problems import RECENT_SECONDS
 from bridge.config.reload import load_files
 from bridge.operations.problems import find_problems
-from tests.admin.conftest import CONFIG, OPERATOR, VIEWER, Crm, Desk
+from tests.admin.conftest import CONFIG, OPERATOR, VIEWER, Crm, Desk, browser
 from tests.admin.test_api import dead
 from tests.admin.test_pages import log_in
 from tests.admin.test_wire import later
@@ -30,10 +29,6 @@ async def problems(desk: Desk, query: str = "", token: str = OPERATOR) -> dict[s
     status, found = await desk.ask("GET", f"/api/problems{query}", token)
     assert status == 200
     return {each["cause"]: each for each in found["problems"]}
-
-
-async def csrf(desk: Desk) -> str:
-    return (await desk.see("/problems"))[1].split('name="csrf" value="')[1].split('"')[0]
 
 
 async def run_ended(desk: Desk, number: int) -> Any:
@@ -67,7 +62,7 @@ async def test_an_acknowledged_problem_is_not_counted_until_its_next_case(desk: 
     assert "Problems (1)" in (await desk.see("/"))[1]
     page = (await desk.see("/problems"))[1]
     assert 'name="on:dead-crm-mapping"' in page
-    status, page = await desk.see("/problems/acknowledge", csrf=await csrf(desk), **{"on:dead-crm-mapping": "yes"})
+    status, page = await desk.post("/problems/acknowledge", **{"on:dead-crm-mapping": "yes"})
     assert status == 200
     assert "acknowledged until its next case" in page
     assert "Acknowledged: 1" in page
@@ -90,13 +85,13 @@ async def test_a_problem_is_ignored_for_days_and_reopened(desk: Desk) -> None:
     await dead(desk, 2)
     assert (await problems(desk))["dead-crm-mapping"]["acknowledged"]["until"]
     await log_in(desk, OPERATOR)
-    page = (await desk.see("/problems/reopen", csrf=await csrf(desk), cause="dead-crm-mapping"))[1]
+    page = (await desk.post("/problems/reopen", cause="dead-crm-mapping"))[1]
     assert "The problem is open again." in page
     assert (await problems(desk))["dead-crm-mapping"]["acknowledged"] is None
     for path in ("acknowledge", "reopen"):
         assert (await desk.ask("POST", f"/api/problems/{path}", json={"cause": "dead-crm-none"}))[0] == 404
     assert (await desk.ask("POST", "/api/problems/reopen", json={"cause": "dead-crm-mapping"}))[0] == 409
-    status, page = await desk.see("/problems/acknowledge", csrf=await csrf(desk))
+    status, page = await desk.post("/problems/acknowledge")
     assert (status, "Select a problem first." in page) == (400, True)
 
 
@@ -107,7 +102,7 @@ async def test_selected_problems_are_read_once(desk: Desk, monkeypatch: pytest.M
     await desk.send(Type="Odd")
     await log_in(desk, OPERATOR)
     chosen = {f"on:{each}": "yes" for each in await problems(desk)}
-    form = {"csrf": await csrf(desk), **chosen}
+    form = {**chosen}
     read = Mock(wraps=find_problems)
     monkeypatch.setattr("bridge.admin.problems.find_problems", read)
     url = f"http://{desk.bridge.admin}/problems/acknowledge"
@@ -128,23 +123,23 @@ async def test_requests_are_released_by_selection_after_a_preview(desk: Desk) ->
     page = (await desk.see("/problems/quarantine"))[1]
     numbers = [each.split('"')[0] for each in page.split('name="on:')[1:]]
     assert len(numbers) == 3
-    form = {"csrf": await csrf(desk), "kept": "requests", "action": "release", "selected": "yes"}
-    status, page = await desk.see("/problems/recovery", **form)
+    form = {"kept": "requests", "action": "release", "selected": "yes"}
+    status, page = await desk.post("/problems/recovery", **form)
     assert (status, "Select a request first." in page) == (400, True)
     chosen = {f"on:{each}": "yes" for each in numbers[:2]}
-    page = (await desk.see("/problems/recovery", **form, **chosen))[1]
+    page = (await desk.post("/problems/recovery", **form, **chosen))[1]
     assert "<h1>Release 2 requests?</h1>" in page
     assert (
         "They are verified with today&#39;s keys first" in page or "They are verified with today's keys first" in page
     )
-    page = (await desk.see("/problems/recovery", **form, **chosen, sure="yes", through=numbers[0]))[1]
+    page = (await desk.post("/problems/recovery", **form, **chosen, sure="yes", through=numbers[0]))[1]
     assert "Run 1 has begun." in page
     run = await run_ended(desk, 1)
     assert (run["total"], run["done"], run["refused"], run["state"]) == (2, 0, 2, "done")
     assert "2 stay as they were: the signature still does not hold" in (await desk.see("/problems/runs/1"))[1]
-    page = (await desk.see("/problems/recovery", **{**form, "action": "discard"}, **chosen))[1]
+    page = (await desk.post("/problems/recovery", **{**form, "action": "discard"}, **chosen))[1]
     assert "They are deleted for good." in page
-    await desk.see("/problems/recovery", **{**form, "action": "discard"}, **chosen, sure="yes", through=numbers[0])
+    await desk.post("/problems/recovery", **{**form, "action": "discard"}, **chosen, sure="yes", through=numbers[0])
     assert (await run_ended(desk, 2))["done"] == 2
     _, left = await desk.ask("GET", "/api/quarantine")
     assert [str(each["id"]) for each in left["requests"]] == numbers[2:]
@@ -176,9 +171,7 @@ async def test_all_of_a_chatbot_are_recovered_with_a_preview(desk: Desk) -> None
     await log_in(desk, OPERATOR)
     page = (await desk.see("/problems"))[1]
     assert "Route all again" in page
-    page = (
-        await desk.see("/problems/recovery", csrf=await csrf(desk), kept="requests", action="release", chatbot="acme")
-    )[1]
+    page = (await desk.post("/problems/recovery", kept="requests", action="release", chatbot="acme"))[1]
     assert "<h1>Release 1 request of acme?</h1>" in page
 
 
@@ -193,8 +186,7 @@ async def test_a_report_that_was_not_sent_is_sent_from_the_page(tmp_path: Path, 
         + f"reports: {{weekly: {{to: '{target.url}'}}}}\n"
     )
     config, files = load_files(file, environ)
-    jar = aiohttp.CookieJar(unsafe=True)
-    async with app.running(config, files) as bridge, aiohttp.ClientSession(cookie_jar=jar) as session:
+    async with app.running(config, files) as bridge, browser(bridge) as session:
         desk = Desk(bridge, session, Crm())
         with sqlite3.connect(tmp_path / "leadbridge.db") as connection:
             row = ("weekly", time.time() + 60, '["reports.weekly.to[0] (json)"]')
@@ -203,7 +195,7 @@ async def test_a_report_that_was_not_sent_is_sent_from_the_page(tmp_path: Path, 
         await log_in(desk, OPERATOR)
         assert 'action="/problems/reports/weekly"' in (await desk.see("/problems"))[1]
         assert (await desk.ask("POST", "/api/reports/weekly/send", VIEWER))[0] == 403
-        page = (await desk.see("/problems/reports/weekly", csrf=await csrf(desk)))[1]
+        page = (await desk.post("/problems/reports/weekly"))[1]
         assert "weekly: sent to 1 receiver" in page
         assert len(target.taken) == 1
         assert "report-weekly" not in await problems(desk)

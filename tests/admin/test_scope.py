@@ -240,7 +240,7 @@ async def test_another_clients_things_are_on_no_page_and_in_no_answer(clients: C
             continue
         options: dict[str, Any] = {}
         if method == "POST":
-            options = {"json": {}} if path.startswith("/api/") else {"data": {"csrf": ""}}
+            options = {"json": {}} if path.startswith("/api/") else {"data": {}}
         concrete, value = path, ""
         if "{" in path:
             value = clients.other.value(path)
@@ -368,7 +368,7 @@ async def test_no_search_finds_another_clients_person(clients: Clients) -> None:
 
 async def test_the_playground_knows_no_other_clients_destination(clients: Clients) -> None:
     async def attempt(text: str, token: str = CLIENT, **fields: str) -> str:
-        form = {"csrf": "", "route": f"{OWN_BOT}:0", "yaml": text, "event": "{}", **fields}
+        form = {"route": f"{OWN_BOT}:0", "yaml": text, "event": "{}", **fields}
         return (await clients.raw("POST", "/tools/playground", token, data=form))[1].partition("<main")[2]
 
     known, unknown = [

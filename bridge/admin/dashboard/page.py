@@ -1,4 +1,4 @@
-"""Common parts of all pages: the check of the role, forms and their CSRF field, and messages after a form.
+"""Common parts of all pages: the check of the role, forms, and messages after a form.
 
 An error becomes a page with its message.
 """
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import ValidationError
 
-from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError, Role
+from bridge.admin.authentication import Caller, Gate, RequestRefusedError, Role
 from bridge.admin.dashboard.rendering import Rendering, is_known, versioned
 from bridge.admin.dashboard.trouble import SENT, TroublePages, page_before
 from bridge.admin.query_threads import Query, QueryRunner, QueryThreads
@@ -59,7 +59,7 @@ class Screen:
     """Makes handlers of functions that show a page or process a form."""
 
     def __init__(self, gate: Gate, rendering: Rendering, query_threads: QueryThreads) -> None:
-        self.gate = gate
+        self._gate = gate
         self.troubles = TroublePages(gate, rendering)
         self._rendering = rendering
         self._query_threads = query_threads
@@ -89,7 +89,6 @@ class Screen:
         async def answer(request: web.Request) -> web.StreamResponse:
             async def do(caller: Caller) -> PageResponse:
                 form = request[SENT] = await form_of(request)
-                self.gate.check_form(caller, form.get(CSRF_FIELD))
                 return await act(caller, request, form)
 
             return await self._guarded(request, role, do, scoped=scoped)
@@ -119,7 +118,7 @@ class Screen:
     ) -> web.StreamResponse:
         caller = None
         try:
-            caller = await self.gate.caller(request)
+            caller = await self._gate.caller(request)
             if caller is None:
                 return self._login(request)
             if refused := self._refused(caller, request, role, scoped=scoped):

@@ -27,6 +27,7 @@ from bridge.admin.dashboard.reveals import Reveals
 from bridge.admin.dashboard.trouble import next_path
 from bridge.admin.endpoint import Endpoint
 from bridge.admin.export import LeadExports
+from bridge.admin.origin import is_foreign
 from bridge.admin.problems import ProblemEndpoints
 from bridge.admin.query_threads import DryRuns, Query
 from bridge.admin.reconcile import ReconcileEndpoints, ReconcileSchema, received
@@ -100,13 +101,15 @@ class Pages:
 
     async def _login(self, request: web.Request) -> web.Response:
         following = next_path(request.query.get("next", ""))
-        return self._rendering.page("login.html", None, said=None, message=None, following=following)
+        answer = self._rendering.page("login.html", None, said=None, message=None, following=following)
+        if is_foreign(request):
+            # A link elsewhere, as in an e-mail, brings no cookie along; this page leading on does.
+            answer.headers["Refresh"] = f"0; url={following}"
+        return answer
 
     async def _log_in(self, request: web.Request) -> web.Response:
         form: FormFields = {}
         try:
-            # Checks the origin, so that another site's form cannot log anybody in.
-            await self._gate.caller(request)
             form = await form_of(request)
             session = await self._gate.login(form.get("token", "").strip(), request)
         except (RequestRefusedError, StoreUnavailableError) as error:
@@ -131,7 +134,7 @@ class Pages:
             session.key,
             max_age=int(SESSION_SECONDS),
             httponly=True,
-            samesite="Lax",
+            samesite="Strict",
             secure=request.secure or forwarded == "https",
             path="/",
         )
@@ -146,7 +149,7 @@ class Pages:
                 await self._gate.logout(caller.session)
                 await self._api.audit.passed(caller, Action.LOGOUT)
             answer = web.Response(status=303, headers={"Location": "/login"})
-            answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Lax")
+            answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
             return answer
 
         # Viewers log out too.

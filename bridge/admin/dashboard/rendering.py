@@ -94,7 +94,6 @@ class Rendering:
                 "caller": caller,
                 "operator": caller is not None and caller.may(Role.OPERATOR),
                 "sees_all": caller is not None and caller.scope.is_whole,
-                "csrf": caller.session.csrf if caller and caller.session else "",
                 **values,
             }
         )

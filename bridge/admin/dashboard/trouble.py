@@ -1,15 +1,17 @@
 """Error pages: one sentence about the error, a link back, and the form with the person's input."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 
-from bridge.admin.authentication import CSRF_FIELD, Caller, Gate, RequestRefusedError
+from bridge.admin.authentication import Caller, Gate, RequestRefusedError
 from bridge.admin.dashboard.rendering import Rendering
+from bridge.admin.origin import is_page
 from bridge.errors import StoreUnavailableError
 
 LABELS: Final = MappingProxyType(
@@ -53,7 +55,7 @@ class KeptForm:
     method: str
     path: str
     fields: Mapping[str, str]
-    """Values by name, without tokens."""
+    """Values by name."""
 
     def label(self, name: str) -> str | None:
         """Return the label of a field that a person writes in; None for the other fields, which are hidden."""
@@ -63,16 +65,21 @@ class KeptForm:
 def kept_form(request: web.Request, sent: Mapping[str, str] | None) -> KeptForm | None:
     """Return the form of a request that failed; None without input of a person."""
     posted = request.method == "POST"
-    fields = {name: value for name, value in ((sent or {}) if posted else request.query).items() if name != CSRF_FIELD}
+    fields = dict((sent or {}) if posted else request.query)
     if not any(fields.get(name, "").strip() for name in LABELS):
         return None
     return KeptForm("post" if posted else "get", request.path, fields)
 
 
 def next_path(text: str) -> str:
-    """Return the page to show after a login: a path of this listener, or the start page."""
-    local = text.startswith("/") and not text.startswith(("//", "/\\", "/login")) and text.isprintable()
-    return text if local else "/"
+    """Return the page to show after a login: a path of this listener that only shows something, or the start page."""
+    try:
+        path = unquote(urlsplit(text).path)
+    except ValueError:
+        return "/"
+    # Browsers read a backslash as a slash, and shorten a path with dots.
+    local = text.startswith("/") and not text.startswith(("//", "/login")) and text.isprintable()
+    return text if local and not re.search(r"\\|/\.", path) and is_page(path) else "/"
 
 
 def page_before(request: web.Request) -> str | None:
@@ -110,10 +117,10 @@ class TroublePages:
             login=request.path_qs if status == 403 and request.method == "GET" else None,  # noqa: PLR2004 - an HTTP status
         )
 
-    async def unanswered(self, request: web.Request, status: int) -> web.Response:
-        """Return the page for a request that no page answers: of a wrong address, or with a fault of the program."""
+    async def unanswered(self, request: web.Request, status: int, message: str | None = None) -> web.Response:
+        """Return the page for a request that no page answers, such as one of a wrong address or of another site."""
         try:
             caller = await self._gate.caller(request)
         except (RequestRefusedError, StoreUnavailableError):
             caller = None
-        return self.page(request, caller, status)
+        return self.page(request, caller, status, message)

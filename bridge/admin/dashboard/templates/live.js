@@ -84,9 +84,6 @@ function apply(fresh) {
     complete = update(part, made) && complete;
   }
   if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
-  // Forms outside the live parts go on after another login.
-  const token = fresh.querySelector("input[name=csrf]")?.value;
-  if (token) for (const each of document.querySelectorAll("input[name=csrf]")) each.value = token;
   return complete;
 }
 
