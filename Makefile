@@ -7,8 +7,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 AUDIT := .audit/bin
 BASE := python:3.13-slim
 COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
-# A link to nothing is an error. The notice of Material for MkDocs is about its successor.
-SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+SITE := $(BIN)/python docs/reference_pages.py site  # a link to nothing is an error
 UPGRADE ?= --upgrade
 # The program and its tests are started hundreds of times: each module is compiled at its first import, and kept, also
 # where this is set. Compiling all that is installed takes half a minute.

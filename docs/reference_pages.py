@@ -1,20 +1,22 @@
-"""Parts of pages that are generated when the site is built: commands, the API, recipes.
+"""Parts of pages that are generated from the code: commands, the API, recipes, signatures.
 
-Run as a program, it writes the page of signatures, which stands in the repository: `make docs`.
+`python docs/reference_pages.py` prints the page of signatures, which stands in the repository. With a folder as its
+argument it builds the whole site into that folder. `make docs` does both.
 """
 
 import ast
 import importlib
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markdown.extensions.toc import slugify  # type: ignore[import-untyped]
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import Files
-from mkdocs.structure.pages import Page
 from typer.main import get_command
 
 from bridge.admin.actions import ActionEndpoints
@@ -81,16 +83,32 @@ def table(head: tuple[str, ...], rows: Iterable[list[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the text of a page with its generated part."""
-    folder = Path(config.docs_dir)
-    parts: dict[str, Callable[[], Iterator[str]]] = {
-        "reference/commands.md": command_lines,
-        "reference/api.md": api_lines,
-        "recipes/index.md": lambda: recipe_lines(folder / "recipes"),
+def build_site(root: Path, site: Path) -> None:
+    """Build the site from a copy of the pages with their generated parts.
+
+    Raises:
+        CalledProcessError: a link leads to nothing, or another warning.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        shutil.copytree(root / "docs", work / "docs")
+        shutil.copy(root / "mkdocs.yml", work)
+        write_generated_parts(work / "docs")
+        subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=work, check=True)
+        shutil.rmtree(site, ignore_errors=True)
+        shutil.move(work / "site", site)
+
+
+def write_generated_parts(folder: Path) -> None:
+    """Add its generated part to each page in a copy of the pages."""
+    parts: dict[str, Iterator[str]] = {
+        "reference/commands.md": command_lines(),
+        "reference/api.md": api_lines(),
+        "recipes/index.md": recipe_lines(folder / "recipes"),
     }
-    lines = parts.get(page.file.src_uri)
-    return "\n".join([markdown, *lines()]) if lines else markdown
+    for page, lines in parts.items():
+        path = folder / page
+        path.write_text("\n".join([path.read_text("utf-8"), *lines]), "utf-8")
 
 
 def recipe_lines(folder: Path) -> Iterator[str]:
@@ -243,4 +261,8 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(signatures_page(Path(__file__).parent.parent), end="")  # noqa: T201 - the page itself
+    top = Path(__file__).parent.parent
+    if sys.argv[1:]:
+        build_site(top, Path(sys.argv[1]))
+    else:
+        print(signatures_page(top), end="")  # noqa: T201 - the page itself

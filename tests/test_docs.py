@@ -7,6 +7,8 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -220,13 +222,32 @@ def test_rows_of_a_table_have_equal_cells(page: Path) -> None:
     assert uneven == []
 
 
-def test_the_page_of_signatures_is_fresh() -> None:
+@cache
+def reference_pages() -> Any:
+    """Return the module that generates parts of pages."""
     spec = importlib.util.spec_from_file_location("reference_pages", DOCS / "reference_pages.py")
     assert spec is not None
     assert spec.loader is not None
     pages = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pages)
-    assert (DOCS / "extend/signatures.md").read_text() == pages.signatures_page(ROOT), "run `make docs`"
+    return pages
+
+
+def test_the_page_of_signatures_is_fresh() -> None:
+    assert (DOCS / "extend/signatures.md").read_text() == reference_pages().signatures_page(ROOT), "run `make docs`"
+
+
+@pytest.mark.parametrize("link", ["nowhere.md", "index.md#nowhere"])
+def test_the_site_is_not_built_with_a_link_to_nothing(tmp_path: Path, link: str) -> None:
+    pytest.importorskip("zensical", reason="`make check` installs it")
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    reference_pages().build_site(tmp_path, tmp_path / "site")
+    assert 'id="deliveries-list"' in (tmp_path / "site/reference/commands.html").read_text()
+    with (tmp_path / "docs/comparison.md").open("a") as page:
+        page.write(f"\n[A link]({link})\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        reference_pages().build_site(tmp_path, tmp_path / "site")
 
 
 def test_the_page_on_batches_quotes_the_new_connector(place: Path) -> None:
