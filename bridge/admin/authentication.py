@@ -35,7 +35,7 @@ T = TypeVar("T")
 COOKIE = "leadbridge_session"
 SESSION_SECONDS = 12 * 3600.0
 FAILURES_LIMIT = 10
-"""Number of wrong tokens of one address in `FAILURES_SECONDS` after which its tokens are not checked for a while."""
+"""Number of wrong tokens of one address in `FAILURES_SECONDS` after which further ones are told to wait."""
 FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 10_000
 FORWARDED = frozenset(
@@ -217,14 +217,17 @@ class Gate:
     def _user(self, token: str, request: web.Request) -> User:
         address, now = request.remote or "", self._clock()
         request[REFUSED_TOKEN] = True
-        if wait := self._failures.wait(address, now):
-            raise RequestRefusedError(429, "too many wrong tokens from this address; try again later", int(wait) + 1)
         found = None
         for user in self._users():
             # All are compared, so that the time reveals nothing.
             if _equal(user.token, token):
                 found = user
         if found is None:
+            # After the comparison: a right token never waits for the wrong ones of others.
+            if wait := self._failures.wait(address, now):
+                raise RequestRefusedError(
+                    429, "too many wrong tokens from this address; try again later", int(wait) + 1
+                )
             self._failures.add(address, now)
             raise RequestRefusedError(
                 401, "wrong token; it is server.admin_token, server.viewer_token, or that of one of server.users"

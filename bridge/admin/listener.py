@@ -17,10 +17,10 @@ from aiohttp.typedefs import Handler
 from bridge.admin.audit_log import AuditLog, RefusalLog
 from bridge.admin.authentication import Gate, RequestRefusedError
 from bridge.admin.health import HealthEndpoints, Metrics
-from bridge.admin.origin import foreign_reason
+from bridge.admin.origin import client_address, foreign_reason
 from bridge.admin.query_threads import QueryThreads
 from bridge.admin.responses import BODY_LIMIT, error_response, is_programs
-from bridge.config.model import Config
+from bridge.config.model import Config, ServerSettings
 from bridge.config.reload import Files
 from bridge.delivery.supervisor import Lanes
 from bridge.errors import StoreUnavailableError
@@ -68,7 +68,8 @@ class Admin:
         self._query_threads = QueryThreads(driver)
         self._audit = AuditLog(store, self._query_threads, clock)
         self._refusals = RefusalLog(self._audit, clock)
-        self._gate = Gate(self._query_threads, lambda: config().server, clock)
+        self._server: Callable[[], ServerSettings] = lambda: config().server
+        self._gate = Gate(self._query_threads, self._server, clock)
         self.health = HealthEndpoints(
             store, lanes, metrics, self._query_threads, self._gate, config=config, clock=clock
         )
@@ -80,7 +81,7 @@ class Admin:
 
     def application(self) -> web.Application:
         """Return the application for the listener."""
-        steps = [self._audited, self._surround, self._of_own_site]
+        steps = [self._of_client, self._audited, self._surround, self._of_own_site]
         application = web.Application(middlewares=steps, client_max_size=BODY_LIMIT)
         application.on_response_prepare.append(_complete)
         self.health.add_to(application.router)
@@ -100,6 +101,12 @@ class Admin:
         if self._console:
             await self._console.close()
         await self._query_threads.close()
+
+    @web.middleware
+    async def _of_client(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Set the client's address, which is another than the sender's behind a trusted proxy."""
+        address = client_address(request, self._server().trusted_proxies)
+        return await handler(request.clone(remote=address) if address and address != request.remote else request)
 
     @web.middleware
     async def _surround(self, request: web.Request, handler: Handler) -> web.StreamResponse:

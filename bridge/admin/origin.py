@@ -1,4 +1,7 @@
-"""Where a request of the admin listener comes from: the site of the page that sent it.
+"""Where a request of the admin listener comes from: the client's address, and the site of the page that sent it.
+
+A proxy adds the address of its client to `X-Forwarded-For`, at the right of what that one sent. So the header is read
+from the right, and only as far as the proxies that the configuration trusts go.
 
 A browser sends the cookie of a session along with its requests. `SameSite=Strict` keeps it from those of other sites,
 and without a token there is no cookie at all. So a page of another site is refused by what browsers say of it: by
@@ -6,6 +9,9 @@ and without a token there is no cookie at all. So a page of another site is refu
 (RFC 6454 section 7). A program that sends a token is no browser, and no other site knows the token.
 """
 
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -15,11 +21,46 @@ from bridge.admin.authentication import COOKIE
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing."""
+_FORWARDED_FOR: Final = "X-Forwarded-For"
+_HOP: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?|(?P<bare>[0-9A-Fa-f:.]+)")
+"""An address with or without a port; one of version 6 with a port stands in brackets."""
 _OWN_SITES: Final = frozenset({"same-origin", "none"})
 """Values of `Sec-Fetch-Site` for the dashboard's own pages, and for addresses that a person wrote or kept."""
 _API: Final = "/api/"
 _ANOTHER: Final = "a page of another site sent this: use the dashboard's own pages, write the address, or send a token"
 _UNKNOWN: Final = "nothing says which site sent this change: send it from the dashboard's own pages, or with a token"
+
+
+def client_address(request: web.Request, trusted: Sequence[IPv4Network | IPv6Network]) -> str | None:
+    """Return the right-most address that is not a trusted proxy; the sender's if it or the header is not believed.
+
+    If all are trusted, the client is the left-most one.
+    """
+    client = _address(request.remote or "")
+    if client is None or not _is_among(client, trusted):
+        return request.remote
+    hops = ",".join(request.headers.getall(_FORWARDED_FOR, [])).split(",")
+    for text in filter(None, map(str.strip, reversed(hops))):
+        client = _address(text)
+        if client is None:
+            return request.remote
+        if not _is_among(client, trusted):
+            break
+    return str(client)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """Read an address; one of version 4 that is written as version 6 is the same one. None if it is malformed."""
+    match = _HOP.fullmatch(text)
+    try:
+        found = ip_address(match["v6"] or match["v4"] or match["bare"]) if match else None
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _is_among(address: IPv4Address | IPv6Address, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    return any(address in each for each in networks)
 
 
 def foreign_reason(request: web.Request, *, open_to_all: bool) -> str | None:

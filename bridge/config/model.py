@@ -6,6 +6,7 @@ Durations are in seconds, sizes in bytes. No repr shows a secret.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
@@ -76,6 +77,8 @@ class ServerSettings:
     viewer_token: str | None = field(default=None, repr=False)
     """Token for read-only access to the admin listener."""
     users: tuple[UserSettings, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Proxies before the admin listener, whose `X-Forwarded-For` counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from bridge.config.setting_types import (
     Duration,
     EventType,
     ListenSetting,
+    NetworkSetting,
     PositiveDuration,
     SecretText,
     SecretTexts,
@@ -89,6 +90,12 @@ class ServerPart(StrictModel):
     )
     users: tuple[UserPart, ...] = Field(
         default=(), description="People with tokens of their own, besides those of `admin_token` and `viewer_token`."
+    )
+    trusted_proxies: tuple[NetworkSetting, ...] = Field(
+        default=(),
+        description="Addresses or networks of the reverse proxies before the admin listener. Their `X-Forwarded-For` "
+        "decides the client's address, for the audit log and for the limit on wrong tokens.",
+        examples=[["127.0.0.1", "10.0.0.0/8"]],
     )
     max_body: ByteSize = parsed_setting("1MiB", parse_size, "Maximum size of a request body.", "256KiB")
     read_timeout: PositiveDuration = parsed_setting(

@@ -36,7 +36,14 @@ def server_settings(draft: ConfigDraft) -> ServerSettings | None:
         for each in part.users
     )
     return ServerSettings(
-        part.listen, part.admin, token or None, part.max_body, part.read_timeout, viewer or None, users
+        part.listen,
+        part.admin,
+        token or None,
+        part.max_body,
+        part.read_timeout,
+        viewer or None,
+        users,
+        part.trusted_proxies,
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -100,6 +101,14 @@ def parse_address(text: object) -> ListenAddress:
     return ListenAddress(match["v6"] or match["name"] or "0.0.0.0", int(match["port"]))  # noqa: S104 - asked for by `:8080`
 
 
+def parse_network(text: object) -> IPv4Network | IPv6Network:
+    """Return a network: `10.0.0.0/8`, or one address such as `127.0.0.1`. Raises ValueError."""
+    try:
+        return ip_network(text if isinstance(text, str) else "")
+    except ValueError:
+        raise ValueError("must be an address or a network, such as 127.0.0.1 or 10.0.0.0/8") from None
+
+
 def parse_weekly(text: object) -> WeeklyTime:
     """Return a moment of each week: `monday 08:00`. Raises ValueError."""
     match = _WEEKLY.fullmatch(text.strip().lower()) if isinstance(text, str) else None
@@ -139,6 +148,7 @@ ByteSize = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d{1,9} ?(B|KiB|MiB|GiB)$", "examples": ["256KiB", "1MiB"]}),
 ]
 """Number of bytes, more than 0."""
+NetworkSetting = Annotated[IPv4Network | IPv6Network, PlainValidator(parse_network), WithJsonSchema({"type": "string"})]
 ListenSetting = Annotated[
     ListenAddress,
     PlainValidator(parse_address),

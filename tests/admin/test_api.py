@@ -44,7 +44,7 @@ async def test_guessing_is_bounded(desk: Desk) -> None:
     for _ in range(10):
         assert (await desk.ask("GET", "/api/events", token="wrong"))[0] == 401
     assert (await desk.ask("GET", "/api/events", token="wrong"))[0] == 429
-    assert (await desk.ask("GET", "/api/events"))[0] == 429
+    assert (await desk.ask("GET", "/api/events"))[0] == 200
 
 
 async def test_finds_a_lead_by_person_id_state_and_time(desk: Desk) -> None:

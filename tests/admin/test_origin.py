@@ -1,16 +1,19 @@
 """What a page of another site can have a person's browser do here: open a page, and nothing else."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from bridge import app
 from bridge.admin.authentication import COOKIE
 from bridge.admin.dashboard.trouble import next_path
-from bridge.admin.origin import foreign_reason
+from bridge.admin.origin import client_address, foreign_reason
 from bridge.config.model import Config
 from tests.admin.conftest import OPERATOR, Desk
 from tests.admin.test_pages import log_in
@@ -156,6 +159,67 @@ def test_the_login_leads_to_pages_only(text: str) -> None:
 def test_the_login_leads_to_the_page_that_was_asked_for() -> None:
     for text in ("/leads?state=dead&chatbot=acme", "/leads/0123#deliveries", "/chatbots/caf%C3%A9.example"):
         assert next_path(text) == text
+
+
+PROXIES = tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8")))
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "client"),
+    [
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", ["198.51.100.1", "203.0.113.9, 10.1.2.3"], "203.0.113.9"),
+        ("127.0.0.1", ["203.0.113.9", "", "10.1.2.3,"], "203.0.113.9"),
+        ("127.0.0.1", ["10.1.2.4, 10.1.2.3"], "10.1.2.4"),
+        ("127.0.0.1", ["203.0.113.9:4711"], "203.0.113.9"),
+        ("::1", ["[2001:db8::9]:4711"], "2001:db8::9"),
+        ("::1", ["2001:DB8:0::9, fd00::5"], "2001:db8::9"),
+        ("::ffff:127.0.0.1", ["::ffff:203.0.113.9"], "203.0.113.9"),
+        # What is not believed: a header of a stranger, and what is no address.
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("127.0.0.1", ["unknown"], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.9, x"], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.999"], "127.0.0.1"),
+        ("127.0.0.1", ["203.0.113.9:"], "127.0.0.1"),
+        ("127.0.0.1", ["fe80::1%<b>"], "127.0.0.1"),
+        ("127.0.0.1", ["\u0661.2.3.4", "9" * 5000], "127.0.0.1"),
+        # Left of the client stands what it likes.
+        ("127.0.0.1", ["<b>, 203.0.113.9"], "203.0.113.9"),
+    ],
+)
+def test_the_client_is_the_right_most_address_that_is_no_trusted_proxy(
+    peer: str, headers: list[str], client: str
+) -> None:
+    sent = CIMultiDict([("X-Forwarded-For", each) for each in headers])
+    request = make_mocked_request("GET", "/", headers=sent).clone(remote=peer)
+    assert client_address(request, PROXIES) == client
+    assert client_address(request, ()) == peer
+
+
+async def test_behind_a_trusted_proxy_each_client_has_its_own_limit_and_its_address_in_the_audit_log(
+    guarded: Config,
+) -> None:
+    server = replace(guarded.server, trusted_proxies=(ip_network("127.0.0.1"),))
+    at = "/api/audit"
+    async with app.running(replace(guarded, server=server), clock=Clock()) as bridge:
+        asked = f"http://{bridge.admin}{at}"
+
+        async def status(token: str, *forwarded: str) -> int:
+            headers = CIMultiDict([("Authorization", f"Bearer {token}")])
+            headers.extend([("X-Forwarded-For", each) for each in forwarded])
+            async with aiohttp.ClientSession() as session, session.get(asked, headers=headers) as answer:
+                return answer.status
+
+        found = [await status("wrong", f"198.51.100.{number}, 203.0.113.7") for number in range(11)]
+        assert found == [401] * 10 + [429], "an invented address gives no more guesses"
+        assert await status("wrong", "203.0.113.8") == 401
+        assert await status(OPERATOR, "203.0.113.7") == 200
+        token = {"Authorization": f"Bearer {OPERATOR}"}
+        async with aiohttp.ClientSession() as session, session.get(asked, headers=token) as answer:
+            entries = (await answer.json())["entries"]
+    assert {each["address"] for each in entries} == {"203.0.113.7", "203.0.113.8"}
 
 
 def test_a_cookie_of_another_program_on_this_host_is_no_session() -> None:

@@ -95,6 +95,7 @@ def test_every_setting_arrives(good: Load) -> None:
     assert str(config.server.listen) == "[::1]:8080"
     assert config.server.admin == ListenAddress("localhost", 0)
     assert config.server.admin_token == "t0ken-from-the-environment"
+    assert [str(each) for each in config.server.trusted_proxies] == ["127.0.0.1/32", "fd00::/8"]
     assert (config.server.max_body, config.server.read_timeout) == (256 * 1024, 0.5)
     assert config.store.url == "postgresql://leadbridge@db/leads"
     assert (config.store.retention_delivered, config.store.retention_dead) == (12 * 3600, 1.5 * 86400)
@@ -111,7 +112,7 @@ def test_every_setting_arrives(good: Load) -> None:
     assert acme.test_when({"Email": "me@example.org"}) is True
     (test,) = acme.tests
     assert (test.event, test.expect) == ({"Type": "Lead"}, {"crm": {"email": "a@b.co"}})
-    assert (test.name, test.place.line, test.exact) == ("", 44, False)
+    assert (test.name, test.place.line, test.exact) == ("", 45, False)
     assert config.chatbot_by_serial == {"59001737": acme}
 
 

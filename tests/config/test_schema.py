@@ -164,6 +164,7 @@ def test_a_key_that_may_be_left_out_says_what_holds_then() -> None:
         "admin": "127.0.0.1:8081",
         "admin_token": None,
         "viewer_token": None,
+        "trusted_proxies": [],
         "users": [],
         "max_body": "1MiB",
         "read_timeout": "10s",
