@@ -186,6 +186,35 @@ def run_in_use(files: Files, place: RoutePosition, payload: bytes, now: float, *
     return _in_use(files, place, payload, now, PageBudget(), reveal=reveal)
 
 
+def with_names(files: Files, config: Config, chatbot: str) -> Config:
+    """Return the configuration in use with the names of variables in the place of their values in a chatbot's routes.
+
+    If the routes cannot be compiled without the values, the chatbot is left out, so that no record of it is made.
+    """
+    others = {name: each for name, each in config.chatbots.items() if name != chatbot}
+    if chatbot not in config.chatbots or not any(map(_has_outside, files.trees.values())):
+        return config
+    try:
+        copy = _copy(files, RoutePosition(chatbot, 0), None, None)
+        named = build(files.path, copy, files.environ, Findings()).chatbots[chatbot]
+        return replace(config, chatbots={**others, chatbot: named})
+    except (ConfigError, OperatorError):
+        return replace(config, chatbots=others)
+
+
+def _has_outside(node: Node, *, of_route: bool = False) -> bool:
+    """Return True if a route below the node has a value from outside its file."""
+    if isinstance(node, MapNode):
+        return any(
+            _has_outside(each, of_route=of_route or name == "routes")
+            for name, each in node.items.items()
+            if not (of_route and name in _FILLED)
+        )
+    if isinstance(node, ListNode):
+        return any(_has_outside(each, of_route=of_route) for each in node.items)
+    return of_route and node.origin is Origin.OUTSIDE
+
+
 def _in_use(
     files: Files, place: RoutePosition, payload: bytes, now: float, allowance: PageBudget, *, reveal: bool
 ) -> TrialResult:

@@ -157,3 +157,19 @@ async def test_a_lead_links_to_the_playground(desk: Desk) -> None:
     desk.session.cookie_jar.clear()
     await log_in(desk, VIEWER)
     assert link not in (await desk.see(f"/leads/{event}"))[1]
+
+
+async def test_a_constant_from_a_variable_is_shown_as_its_name(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    text = file.read_text()
+    file.write_text(
+        text.replace("          name: ", '          planted_constant: {value: "${CRM_TOKEN}"}\n          name: ')
+    )
+    desk.bridge.configuration.ask()
+    await log_in(desk)
+    event = await received(desk)
+    while "planted_constant" not in (page := (await desk.post(f"/leads/{event}"))[1]):
+        pass
+    assert "${CRM_TOKEN}" in page
+    assert CRM_TOKEN not in page
+    assert "Ada Lovelace" in page or "García" in page

@@ -15,10 +15,12 @@ from bridge.admin.dashboard.page import DashboardPage, FormFields, PageResponse,
 from bridge.admin.dashboard.reveals import Reveals
 from bridge.admin.query_threads import DryRuns
 from bridge.config.model import Config
+from bridge.config.reload import Files
 from bridge.operations import deliveries, events, lead_progress, leads
 from bridge.operations.dry_run import FEWER, DryRun, PageBudget, dry_run_stored
 from bridge.operations.event_dry_run import json_text
 from bridge.operations.masking import Audience, personal
+from bridge.operations.playground import with_names
 from bridge.store import queries
 from bridge.store.exchanges import KEPT_DAYS
 from bridge.store.interface import DeliveryState
@@ -119,7 +121,8 @@ class LeadPages:
             )
             for each in found.stories
         ]
-        shown = await self._dry_runs.lead(partial(_shown, row, event.payload, found.stories, config, shown_to))
+        files = self._api.files()
+        shown = await self._dry_runs.lead(partial(_shown, row, event.payload, found.stories, config, files, shown_to))
         return self._screen.page(
             "lead.html",
             caller,
@@ -191,9 +194,11 @@ def _shown(
     payload: bytes,
     stories: Sequence[queries.DeliveryDetails],
     config: Config,
+    files: Files | None,
     audience: Audience,
 ) -> LeadView:
     """Return an event and its deliveries within the limits of one page. Call it in a thread: a lead can be large."""
+    config = with_names(files, config, event.chatbot or "") if files else config
     allowance, known = PageBudget(), personal(payload)
     value = presentation.payload_value(payload, reveal=audience.reveal)
     facts = allowance.facts(value if isinstance(value, dict) else {"": value})
