@@ -105,7 +105,6 @@ async def running(
         if export:
             # First, so that it ends last: the others end their spans before.
             shutdown.add("tracing", export.close, store=True)
-        tracer = export.tracer if export else None
         driver = driver_for(config.store.url, config.store.encryption_keys)
         driver.lock()
         stack.callback(driver.unlock)
@@ -119,7 +118,7 @@ async def running(
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
         identity = None if away else await store.identity(config.store.identity_key)
-        lanes = Lanes(in_use, store, clock, AttemptRunner(metrics.attempted, tracer))
+        lanes = Lanes(in_use, store, clock, AttemptRunner(metrics.attempted, export and export.tracer))
         _begin_lanes(shutdown, lanes, store)
         query_threads = QueryThreads(driver)
         shutdown.add("queries", query_threads.close, most=ADMIN_SECONDS)
@@ -151,8 +150,8 @@ async def running(
             clock,
             _identity_of(spool, identity),
             received,
-            tracer=tracer,
         )
+        receiver.tracer = export and export.tracer
         stack.callback(receiver.close)
         admin = contextlib.AsyncExitStack()
         shutdown.add("admin", admin.aclose, most=2 * ADMIN_SECONDS)

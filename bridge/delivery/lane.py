@@ -62,7 +62,7 @@ class Lane:
         self.name = lease.lane
         self.destination = destination
         self.state = LaneState(destination, context.clock())
-        self._lease = lease
+        self.lease = lease
         self._context = context
         self._store = context.store
         self._clock = context.clock
@@ -282,7 +282,7 @@ class Lane:
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
         try:
-            async for written in settle(self._store, self._lease, settlements, self._log):
+            async for written in settle(self._store, self.lease, settlements, self._log):
                 self.state.settled(written)
                 self._wake.set()
         except LeaseLostError as error:
@@ -295,7 +295,7 @@ class Lane:
         else:
             self._log.info("lane_resumed")
         try:
-            await self._store.pause(self._lease, pause, self._clock())
+            await self._store.pause(self.lease, pause, self._clock())
         except (StoreUnavailableError, LeaseLostError) as error:
             # Only the display of lanes depends on it. The settlement that follows meets the same trouble.
             self._log.warning("pause_not_written", error=str(error))

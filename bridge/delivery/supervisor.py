@@ -85,40 +85,6 @@ class LaneClaims:
     """End of the first lease of another process if it is not renewed, in the loop's time."""
 
 
-class LeaseTimer:
-    """End of this process's leases, in the loop's time, which continues while the process is suspended."""
-
-    def __init__(self, shared: bool, on_end: Callable[[], None]) -> None:  # noqa: FBT001 - of the store
-        self._shared = shared
-        self._on_end = on_end
-        self._handle: asyncio.TimerHandle | None = None
-        self.until = math.inf
-        self.has_ended = False
-        """True if the leases ended and could not be renewed."""
-
-    def extend(self, moment: float) -> None:
-        """Let the leases end at a later moment. Only if processes share the store do others take the lanes then."""
-        self.cancel()
-        self.has_ended = False
-        self.until = moment
-        if self._shared:
-            self._handle = asyncio.get_running_loop().call_at(moment, self._end)
-
-    def lasts(self) -> bool:
-        """Return whether this process still owns its lanes."""
-        return not self._shared or asyncio.get_running_loop().time() < self.until
-
-    def cancel(self) -> None:
-        """Forget the moment."""
-        if self._handle:
-            self._handle.cancel()
-            self._handle = None
-
-    def _end(self) -> None:
-        self.has_ended = True
-        self._on_end()
-
-
 class Lanes:
     """Runs the lanes that this process owns."""
 
@@ -132,8 +98,9 @@ class Lanes:
         self._configured: Mapping[str, Destination] = config().destinations
         self._running: dict[str, RunningLane] = {}
         self._claim = LaneClaims()
-        self._timer = LeaseTimer(store.shared, self._stop_at_end_of_leases)
-        self._context = LaneContext(store, self._chatbot, self._clock, caller, random.random, self._timer.lasts)
+        self._owned_until = math.inf
+        """End of this process's leases, in the loop's time, which continues while the process is suspended."""
+        self._context = LaneContext(store, self._chatbot, self._clock, caller, random.random, self._owns_lanes)
         self._faults: dict[str, _Faults] = {}
         """Faults in a row by lane, until the lane has run calmly."""
         self._seen_owned: dict[str, float] = {}
@@ -162,7 +129,7 @@ class Lanes:
         """
         since = asyncio.get_running_loop().time() - (LEASE_SECONDS + RENEW_SECONDS)
         return (
-            not self._timer.has_ended
+            self._owns_lanes()
             and not self.failing()
             and all(
                 name in self._claim.leases or self._seen_owned.get(name, -math.inf) >= since
@@ -201,7 +168,6 @@ class Lanes:
         for destination in self._config().destinations.values():
             self._close(destination)
         await asyncio.gather(*self._closing, return_exceptions=True)
-        self._timer.cancel()
         try:
             await self._store.release(self.owner)
         except StoreUnavailableError as error:
@@ -249,9 +215,13 @@ class Lanes:
             self._claim = replace(self._claim, next_end=math.inf)
             return
         self._seen_owned |= dict.fromkeys([*self._claim.holders, *self._claim.released], asked_at)
-        self._timer.extend(asked_at + LEASE_SECONDS)
+        if not self._owns_lanes():
+            log.warning("leases_over", lanes=len(self._running))
+            self.change()
+        self._owned_until = asked_at + LEASE_SECONDS
         for name, each in self._running.items():
-            if name not in self._claim.leases or name not in self._claim.share:
+            # Another process may have had the lane meanwhile, so its lease must be the same one.
+            if self._claim.leases.get(name) != each.lane.lease or name not in self._claim.share:
                 each.lane.stop()
         if not self._stopping:
             self._begin_missing(asked_at)
@@ -276,11 +246,9 @@ class Lanes:
         leases = await self._store.claim(self.owner, sorted(kept), self._clock.machine(), LEASE_SECONDS)
         self._claim = LaneClaims(share, leases, membership.holders, released, asked_at + membership.next_expiry)
 
-    def _stop_at_end_of_leases(self) -> None:
-        """Begin no call after the end of the leases, when other processes may have the lanes."""
-        log.warning("leases_over", lanes=len(self._running))
-        for each in self._running.values():
-            each.lane.stop()
+    def _owns_lanes(self) -> bool:
+        """Return whether the leases last. Others take the lanes afterwards only if processes share the store."""
+        return not self._store.shared or asyncio.get_running_loop().time() < self._owned_until
 
     # -- lanes
 

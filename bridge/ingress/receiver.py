@@ -93,7 +93,7 @@ class Intake(Protocol):
 class Receiver:
     """Answers the sender's requests; any number in parallel.
 
-    `config` returns the configuration in use, `identity` the keyed hashes for ids. With a tracer, requests have spans.
+    `config` returns the configuration in use, `identity` the keyed hashes for ids.
     """
 
     def __init__(
@@ -104,8 +104,6 @@ class Receiver:
         clock: Callable[[], float],
         identity: Callable[[], Identity],
         observe: Observe = lambda *_: None,
-        *,
-        tracer: Tracer | None = None,
     ) -> None:
         self._config = config
         self._identity = identity
@@ -113,7 +111,8 @@ class Receiver:
         self._relay = relay
         self._clock = clock
         self._observe = observe
-        self._tracer = tracer
+        self.tracer: Tracer | None = None
+        """Makes spans of the requests, if it is set before the server is made."""
         self._loop = asyncio.get_running_loop()
         self._info = info_logger()
         self._success = PresetResponse(_SUCCESS)
@@ -126,7 +125,7 @@ class Receiver:
     def server(self) -> web.Server:
         """Return the HTTP server of a listener; call it inside the running loop."""
         return Server(
-            self.answer if self._tracer is None else partial(self._answer_traced, self._tracer),
+            self.answer if self.tracer is None else partial(self._answer_traced, self.tracer),
             listener="webhook",
             logs=True,
             request_factory=self._request,
@@ -187,7 +186,7 @@ class Receiver:
         except SignatureError as error:
             return await self._refuse(claim, header, error, now, config)
         routed = self._route(verified, len(body), config, now) or await self._route_aside(verified, config, now)
-        trace = current_request.get() if self._tracer else None
+        trace = current_request.get() if self.tracer else None
         if trace:
             trace.commit_starts(routed)
         new = await self._store.accept(routed)

@@ -10,7 +10,7 @@ fence of a lane rises with each new owner.
 import contextlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -66,16 +66,15 @@ def claim(
     *,
     skip: bool = False,
     alone: bool = False,
-    extended: MutableMapping[str, float] | None = None,
 ) -> dict[str, Lease]:
     """Take lanes that are free or whose lease has expired, renew the owner's own, and return all that it holds now.
 
     Taking a lane raises its fence; a renewal does not. A lane without a row gets one. The rows are locked in one order
     until the commit, so processes that claim at once see each other's leases.
 
-    The lease of a process that still sends heartbeats expires only while somebody else locks the lane's row. Then that
-    process could not write its outcomes either, and they would be lost with its fence. So its lease is extended once,
-    by half of `ttl`, before the lane is taken.
+    An expired lease of a process that still sends heartbeats is not taken: it expired because somebody else locks the
+    lane's row, and its outcomes, which wait for the same lock, would be lost with its fence. A process gives up such a
+    lease itself when it no longer claims the lane.
 
     Args:
         connection: In a transaction.
@@ -85,25 +84,32 @@ def claim(
         ttl: Seconds that the leases last.
         skip: Only renew the owner's lanes, and leave those whose rows are locked by another transaction.
         alone: Leave all lanes but `names` as they are.
-        extended: By lane, the end of the lease that this process extended last; the claim adds to it.
     """
     # Thousands of lanes are renewed every two seconds, so the statements do not name each of them.
-    held = (lanes.c.owner == owner) & (lanes.c.lease_until > now)
+    mine = lanes.c.owner == owner
     if alone:
-        held &= lanes.c.name.in_(names)
-    own = frozenset(connection.execute(select(lanes.c.name).where(held)).scalars())
+        mine &= lanes.c.name.in_(names)
+    own = frozenset(connection.execute(select(lanes.c.name).where(mine)).scalars())
     rest = [name for name in names if name not in own and not skip]
     add_lanes(connection, frozenset(rest))
-    rows = _locked(connection, or_(held, lanes.c.name.in_(rest)), skip=skip)
     # The rows are locked, so their owners cannot change until the commit.
-    locked = {name: rows[name] for name in names if name in rows}
-    kept = {n: Lease(n, row.fence) for n, row in locked.items() if row.owner == owner and row.lease_until > now}
-    if kept:
-        left = own - (rows.keys() & set(names))
-        renewed = held & lanes.c.name.not_in(left) if left else held
-        connection.execute(update(lanes).where(renewed).values(lease_until=now + ttl))
-    spared = _extend(connection, owner, [rows[name] for name in rest if name in rows], now, now + ttl / 2, extended)
-    return kept | _taken(connection, owner, [name for name in rest if name not in spared], rows, now, now + ttl)
+    rows = _locked(connection, or_(mine, lanes.c.name.in_(rest)), skip=skip)
+    claimed = {name: rows[name] for name in names if name in rows}
+    renewed = {name: Lease(name, row.fence) for name, row in claimed.items() if row.owner == owner}
+    others = {name: row for name, row in claimed.items() if name not in renewed}
+    expired = {row.owner for row in others.values() if row.owner is not None and row.lease_until <= now}
+    dead = expired - _living(connection, now) if expired else expired
+    free = {n: row for n, row in others.items() if row.owner is None or (row.owner in dead and row.lease_until <= now)}
+    left = own - renewed.keys()
+    if renewed:
+        held = mine & lanes.c.name.not_in(left) if left else mine
+        connection.execute(update(lanes).where(held).values(lease_until=now + ttl))
+    if over := [name for name in left & rows.keys() if rows[name].owner == owner and rows[name].lease_until <= now]:
+        connection.execute(update(lanes).where(lanes.c.name.in_(over)).values(owner=None, lease_until=None))
+    if free:
+        values = {"owner": owner, "lease_until": now + ttl, "fence": lanes.c.fence + 1}
+        connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(values))
+    return renewed | {name: Lease(name, row.fence + 1) for name, row in free.items()}
 
 
 def lasting(connection: Connection, owner: str, now: float, seconds: float) -> dict[str, Lease]:
@@ -184,41 +190,9 @@ def _membership(
     )
 
 
-def _extend(
-    connection: Connection,
-    owner: str,
-    rows: Sequence[Row[*tuple[Any, ...]]],
-    now: float,
-    until: float,
-    extended: MutableMapping[str, float] | None,
-) -> frozenset[str]:
-    """Extend expired leases of other processes that are alive, once each. Returns their lanes."""
-    done = {} if extended is None else extended
-    expired = [row for row in rows if row.owner not in {None, owner} and row.lease_until <= now]
-    expired = [row for row in expired if done.get(row.name) != row.lease_until]
-    if not expired:
-        return frozenset()
-    alive = set(connection.execute(select(members.c.name).where(members.c.until > now)).scalars())
-    spared = frozenset(row.name for row in expired if row.owner in alive)
-    if spared:
-        connection.execute(update(lanes).where(lanes.c.name.in_(spared)).values(lease_until=until))
-        done.update(dict.fromkeys(spared, until))
-    return spared
-
-
-def _taken(
-    connection: Connection, owner: str, names: Sequence[str], rows: _Rows, now: float, until: float
-) -> dict[str, Lease]:
-    known = {name: rows[name] for name in names if name in rows}
-    own = [name for name, row in known.items() if row.owner == owner]
-    free = [name for name, row in known.items() if row.owner is None or (row.owner != owner and row.lease_until <= now)]
-    values = {"owner": owner, "lease_until": until}
-    if own:
-        connection.execute(update(lanes).where(lanes.c.name.in_(own)).values(values))
-    if free:
-        connection.execute(update(lanes).where(lanes.c.name.in_(free)).values(values | {"fence": lanes.c.fence + 1}))
-    taken = {name: Lease(name, known[name].fence + 1) for name in free}
-    return {name: Lease(name, known[name].fence) for name in own} | taken
+def _living(connection: Connection, now: float) -> frozenset[str]:
+    """Return the processes that send heartbeats."""
+    return frozenset(connection.execute(select(members.c.name).where(members.c.until > now)).scalars())
 
 
 def _locked(connection: Connection, which: ColumnElement[bool], *, skip: bool) -> _Rows:
@@ -243,7 +217,6 @@ class LeaseKeeper:
     def __init__(self, driver: Driver, submit: Callable[[CustomChange], Awaitable[Any]]) -> None:
         self._driver = driver
         self._submit = submit
-        self._extended: dict[str, float] = {}
 
     async def heartbeat(self, owner: str, names: Sequence[str], now: float, ttl: float) -> Membership:
         """Send a heartbeat and read the other members; see `Store.heartbeat`."""
@@ -257,7 +230,7 @@ class LeaseKeeper:
         def take(some: Sequence[str], *, skip: bool = False, alone: bool = False) -> Awaitable[dict[str, Lease]]:
             def taken(c: Connection) -> dict[str, Lease]:
                 clock = self._driver.clock(c, now)
-                return claim(c, owner, some, clock, ttl, skip=skip, alone=alone, extended=self._extended)
+                return claim(c, owner, some, clock, ttl, skip=skip, alone=alone)
 
             return self._do(taken)
 

@@ -144,10 +144,14 @@ async def test_a_process_that_could_not_renew_a_locked_lane_writes_its_outcomes_
     await other.heartbeat("other", ["crm"], later, LEASE_SECONDS)
     assert await other.claim("other", ["crm"], later, LEASE_SECONDS) == {}
     assert await store.settle(held["crm"], [delivered(1)]) == frozenset()
-    # A process that lives and does not claim its lane any more loses it.
+    # A process that lives and no longer claims the lane gives it up itself.
     assert await other.claim("other", ["crm"], later + RENEW_SECONDS, LEASE_SECONDS) == {}
-    taken = await other.claim("other", ["crm"], later + LEASE_SECONDS / 2, LEASE_SECONDS)
+    assert await store.claim("me", ["mail"], later + RENEW_SECONDS, LEASE_SECONDS)
+    taken = await other.claim("other", ["crm"], later + RENEW_SECONDS, LEASE_SECONDS)
     assert taken["crm"].fence == held["crm"].fence + 1
+    # So does one that has died, when its heartbeat is over.
+    end = later + RENEW_SECONDS + LEASE_SECONDS
+    assert (await store.claim("me", ["crm"], end, LEASE_SECONDS))["crm"].fence == held["crm"].fence + 2
 
 
 async def test_what_is_pruned_waits_for_a_locked_row_and_nobody_with_it(stores: list[SqlStore], database: str) -> None:

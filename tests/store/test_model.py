@@ -98,8 +98,6 @@ class StoreModel(RuleBasedStateMachine):
         self.fences: dict[str, int] = {}
         """Of the lanes that the store has heard of."""
         self.held: dict[str, tuple[str, float]] = {}
-        self.extended: dict[str, float] = {}
-        """Until when this store last spared a lane whose owner sends heartbeats."""
         self.members: dict[str, tuple[frozenset[str], float]] = {}
         """The processes, with the lanes that each would work, and until when it counts."""
 
@@ -180,11 +178,13 @@ class StoreModel(RuleBasedStateMachine):
     def claim(self, owner: str, name: str) -> None:
         leases = self.run(self.store.claim(owner, [name], self.now, LEASE))
         self.hears_of(name)
+        # What it no longer claims is given up when the lease is over.
+        over = [each for each, held in self.held.items() if each != name and held[0] == owner and held[1] <= self.now]
+        for each in over:
+            del self.held[each]
         holder, until = self.held.get(name, (owner, 0.0))
         if self.is_spared(owner, name):
             assert name not in leases
-            self.extended[name] = self.now + LEASE / 2
-            self.held[name] = (holder, self.extended[name])
             return
         free = name not in self.held or until <= self.now or holder == owner
         assert (name in leases) == free
@@ -195,10 +195,10 @@ class StoreModel(RuleBasedStateMachine):
             assert leases[name].fence == self.fences[name]
 
     def is_spared(self, owner: str, name: str) -> bool:
-        """Return True if a lease past its end is extended once, because its owner still sends heartbeats."""
+        """Return True if a lease past its end is not taken, because its owner still sends heartbeats."""
         holder, until = self.held.get(name, (owner, 0.0))
         _, counts_until = self.members.get(holder, (None, 0.0))
-        expired = holder != owner and until <= self.now and self.extended.get(name) != until
+        expired = holder != owner and until <= self.now
         return expired and counts_until > self.now and not self.driver.exclusive
 
     @precondition(lambda self: self.held)
@@ -272,7 +272,6 @@ class StoreModel(RuleBasedStateMachine):
     def restart(self) -> None:
         self.run(self.store.close())
         self.open()
-        self.extended.clear()
 
     @invariant()
     def the_queue_is_what_is_pending_in_order_of_receipt(self) -> None:
