@@ -118,7 +118,7 @@ async def running(
             # Whoever held a lease has died: nobody else can have the lock.
             await store.release(None)
         identity = None if away else await store.identity(config.store.identity_key)
-        lanes = Lanes(in_use, store, clock, AttemptRunner(metrics.attempted, export and export.tracer))
+        lanes = Lanes(in_use, store, clock, AttemptRunner(metrics.attempted, export.tracer if export else None))
         _begin_lanes(shutdown, lanes, store)
         query_threads = QueryThreads(driver)
         shutdown.add("queries", query_threads.close, most=ADMIN_SECONDS)
@@ -151,7 +151,7 @@ async def running(
             _identity_of(spool, identity),
             received,
         )
-        receiver.tracer = export and export.tracer
+        receiver.tracer = export.tracer if export else None
         stack.callback(receiver.close)
         admin = contextlib.AsyncExitStack()
         shutdown.add("admin", admin.aclose, most=2 * ADMIN_SECONDS)
