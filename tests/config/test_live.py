@@ -14,7 +14,8 @@ from bridge import app
 from bridge.config.reload import load_files, load_for_use
 from bridge.ingress.signature import sign
 from bridge.operations.store_access import good_texts
-from bridge.store.interface import DeliveryState
+from bridge.store import commands
+from bridge.store.interface import DeliveryState, Pause
 from bridge.store.preparation import driver_for
 from bridge.store.schema import deliveries
 from connectors.testing import Fault, Sandbox
@@ -203,19 +204,19 @@ async def test_deliveries_of_a_route_and_a_destination_that_are_gone_wait_for_th
     site.destination("dead")
     site.chatbot("dead")
     await site.reloads()
-    site.crm.faults.share(Fault.answers(503), 1.0)
+    assert site.bridge
+    lanes, engine = site.bridge.lanes, driver_for(site.bridge.configuration().store.url).engine()
+    with engine.begin() as connection:
+        commands.pause_lane(connection, "dead", Pause("operator", "operator"))
+    await site.until(lambda: "dead" in lanes.running and lanes.running["dead"].pause == Pause("operator", "operator"))
     await site.send()
-    await site.until(lambda: site.crm.ledger != [])
     site.chatbot("crm")
     (site.folder / "dead.yaml").unlink()
     await site.reloads()
-    assert site.bridge
     assert set(site.bridge.configuration().destinations) == {"crm"}
-    site.crm.faults.clear()
     # A delivery to the other destination shows that the lanes work.
     await site.send(Email="second@example.com")
     await site.until(lambda: len(site.crm.records) == 1)
-    engine = driver_for(site.bridge.configuration().store.url).engine()
     with engine.connect() as connection:
         assert connection.execute(select(deliveries.c.destination, deliveries.c.state)).all() == [
             ("dead", DeliveryState.PENDING.value),
@@ -223,6 +224,9 @@ async def test_deliveries_of_a_route_and_a_destination_that_are_gone_wait_for_th
         ]
     site.destination("dead")
     site.chatbot("dead")
+    await site.reloads()
+    with engine.begin() as connection:
+        commands.resume_lane(connection, "dead", NOW)
     await site.until(lambda: len(site.crm.records) == 2)
 
 
