@@ -48,10 +48,10 @@ async def test_five_hundred_dead_letters_are_replayed_with_progress(
     monkeypatch.setattr(commands, "IDS_LIMIT", 100)
     steps, change = asyncio.Semaphore(0), QueryThreads.change
 
-    async def one_by_one(query_threads: QueryThreads, work: Any) -> Any:
+    async def one_by_one(query_threads: QueryThreads, work: Any, **options: Any) -> Any:
         if getattr(getattr(work, "func", None), "__func__", None) is Bulk.step:
             await steps.acquire()
-        return await change(query_threads, work)
+        return await change(query_threads, work, **options)
 
     monkeypatch.setattr(QueryThreads, "change", one_by_one)
     await dashboard.dead(*(lead() for _ in range(500)))

@@ -199,5 +199,5 @@ def test_every_table_that_can_hold_a_word_is_known() -> None:
     }
     # Hashes, names and labels of the configuration, and numbers.
     others = {"audit.facts", "events.id", "members.lanes", "proofs.fingerprint", "quarantine.digest", "tombstones.id"}
-    others |= {"reports.left"}
+    others |= {"reports.left", "sessions.id", "sessions.proof"}
     assert texts - names == others
