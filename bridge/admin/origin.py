@@ -1,4 +1,4 @@
-"""Where a request of the admin listener comes from: the client's address, and the site of the page that sent it.
+"""Origin of a request of the admin listener: the client's address, and the site of the page that sent it.
 
 A proxy adds the address of its client to `X-Forwarded-For`, at the right of what that one sent. So the header is read
 from the right, and only as far as the proxies that the configuration trusts go.

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class LaneContext:
-    """What the lanes of a process share."""
+    """Parts that the lanes of a process share."""
 
     store: Store
     """Holds the queues."""

@@ -44,9 +44,9 @@ class LaneCall(NamedTuple):
 
     timing: retry.CallTiming
     decided_at: float
-    """When the lane decided to make the call. Its task may begin later."""
+    """Time of the lane's decision to make the call. Its task may begin later."""
     noted_at: float
-    """When the lane learnt its outcomes."""
+    """Time at which the lane learnt its outcomes."""
 
 
 @dataclass(slots=True)

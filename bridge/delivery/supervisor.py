@@ -66,7 +66,7 @@ class _Faults:
 
     count: int
     rests_until: float
-    """When the lane may begin again, in the loop's time."""
+    """Time at which the lane may begin again, in the loop's time."""
 
 
 @dataclass(frozen=True, slots=True)
